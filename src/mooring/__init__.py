@@ -1,0 +1,62 @@
+"""Mooring: a TCP server for fleets of long-lived clients, with plain blocking handlers.
+
+from mooring import Server
+
+def echo(connection, message):
+    return message
+
+Server(echo).run()
+"""
+
+__version__ = "0.1.0"
+
+from .client import Client
+from .errors import (
+    BindError,
+    CommitUnknown,
+    ConnectionClosed,
+    FrameError,
+    MooringError,
+    PoolBusy,
+    PoolClosed,
+    PoolError,
+    PoolTimeout,
+    PoolUnavailable,
+    QueueFull,
+)
+from .handler import ConnectionHandler, Reply, Router
+from .heartbeat import Heartbeat
+from .net.address import Address
+from .net.connection import CloseReason, Connection, Connections
+from .server import Handler, Server, ServerState, ServerStats, run
+from .threads import Pending, blocking
+
+__all__ = [
+    "Address",
+    "BindError",
+    "Client",
+    "CloseReason",
+    "CommitUnknown",
+    "Connection",
+    "ConnectionClosed",
+    "ConnectionHandler",
+    "Connections",
+    "FrameError",
+    "Handler",
+    "Heartbeat",
+    "MooringError",
+    "Pending",
+    "PoolBusy",
+    "PoolClosed",
+    "PoolError",
+    "PoolTimeout",
+    "PoolUnavailable",
+    "QueueFull",
+    "Reply",
+    "Router",
+    "Server",
+    "ServerState",
+    "ServerStats",
+    "blocking",
+    "run",
+]
