@@ -1,0 +1,364 @@
+"""MySQL and MariaDB behind the pool, by PyMySQL: autocommit, utf8mb4, and no wait without an end."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import pymysql
+from pymysql.connections import Connection
+from pymysql.constants import CR, SERVER_STATUS
+
+from . import mysql_errors
+from .credentials import Password, SharedTLS, current_password, ssl_mode
+from .dialing import dial, dial_unix
+from .driver import ConnectFailure, Cursor, DriverErrors, ServerLimits
+from .url import DatabaseURL
+
+CONNECT_TIMEOUT: Final = 5.0
+READ_TIMEOUT: Final = 30.0
+WRITE_TIMEOUT: Final = 30.0
+
+if TYPE_CHECKING:
+    _Base = Connection[pymysql.cursors.Cursor]
+else:
+    _Base = Connection
+
+
+class MySQLCursor(pymysql.cursors.Cursor):
+    """PyMySQL's cursor, except that no parameters means "send as is", and that it ends with its lease.
+
+    An interrupted query ends the connection.
+    """
+
+    _executed: Any
+
+    def __init__(self, connection: MySQLConnection) -> None:
+        super().__init__(connection)
+        self._loan = connection.loan
+
+    def execute(self, query: str, args: Any = ()) -> int:
+        return super().execute(query, args or None)
+
+    def close(self) -> None:
+        if self._is_over():
+            self.connection = None  # type: ignore[assignment]
+        super().close()
+
+    def _is_over(self) -> bool:
+        connection: Any = self.connection
+        return connection is not None and connection.loan != self._loan
+
+    def _get_db(self) -> Any:
+        if self._is_over():
+            raise pymysql.ProgrammingError("Cursor closed: its connection has been returned to the pool")
+        return super()._get_db()  # type: ignore[misc]
+
+    def _check_executed(self) -> None:
+        if self._is_over():
+            raise pymysql.ProgrammingError("Cursor closed: its connection has been returned to the pool")
+        super()._check_executed()  # type: ignore[misc]
+
+    def _query(self, q: Any) -> Any:
+        try:
+            return super()._query(q)  # type: ignore[misc]
+        except Exception:
+            raise
+        except BaseException:
+            # Half a question or half an answer is on the wire: the next user would read the rest of it.
+            self.connection._force_close()  # type: ignore[attr-defined]
+            raise
+
+
+class MySQLConnection(_Base):
+    """PyMySQL's connection with the TLS context of its pool, and with a memory of its cursors.
+
+    PyMySQL from 1.2 on builds a context for every connection that does not forbid TLS, which costs 28 ms of CPU.
+
+    Args:
+        tls_context: gives the context that all connections of the pool share.
+        options: those of PyMySQL.
+
+    Attributes:
+        loan: counts the loans; cursors of an earlier one are closed.
+        cursors: those of other classes than ours, which do not know about loans.
+    """
+
+    # Declared here because the stubs leave them out.
+    _read_timeout: float | None
+    _current_timeout: float | None
+    _sock: Any
+    _rfile: Any
+    _result: Any
+    _secure: bool
+    _read_bytes: Any
+    server_status: int
+
+    def __init__(self, tls_context: Callable[[], ssl.SSLContext], **options: Any) -> None:
+        self._tls_context = tls_context
+        self.loan = 0
+        self.cursors: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._deadline = 0.0
+        super().__init__(**options)
+
+    def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
+        return self._tls_context()
+
+    def cursor(self, cursor: Any = None) -> Any:
+        made = super().cursor(cursor)
+        if not isinstance(made, MySQLCursor):
+            self.cursors.add(made)
+        return made
+
+    @contextmanager
+    def until(self, deadline: float) -> Iterator[None]:
+        """Have all that is read in the block come by ``deadline``, on the monotonic clock.
+
+        Elsewhere PyMySQL's own way is quicker: each piece has its time-out.
+        """
+        self._deadline = deadline
+        self._read_bytes = self._read_bytes_until_deadline
+        try:
+            yield
+        finally:
+            del self._read_bytes
+
+    def _read_bytes_until_deadline(self, num_bytes: int) -> bytes:
+        try:
+            return self._read_until_deadline(num_bytes, self._deadline)
+        except OSError as exc:
+            self.drop()
+            raise pymysql.OperationalError(CR.CR_SERVER_LOST, f"Lost connection to MySQL server ({exc})") from exc
+        except BaseException:
+            self.drop()
+            raise
+
+    def _read_until_deadline(self, size: int, deadline: float) -> bytes:
+        """Read piece by piece: a time-out for each piece never ends where a server sends drop by drop."""
+        data = b""
+        self._current_timeout = None  # PyMySQL remembers which time-out the socket has
+        while len(data) < size:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._sock.settimeout(left)
+            ready = self._rfile.peek(1)  # at most one look at the socket
+            if not ready:
+                raise ConnectionResetError("closed by the server")
+            data += self._rfile.read(min(len(ready), size - len(data)))
+        return data
+
+    def drop(self) -> None:
+        """Close the socket and nothing else."""
+        self._force_close()  # type: ignore[attr-defined]
+
+    def forget_cursors(self) -> None:
+        """Close all cursors, without the I/O of their own ``close``: what is unread has been looked for before."""
+        self.loan += 1
+        if self.cursors:
+            for cursor in list(self.cursors):
+                cursor.connection = cursor._executed = None
+            self.cursors.clear()
+
+
+class MySQLDriver:
+    """PyMySQL, set up for a pool.
+
+    Args:
+        url: where to; a ``password_file`` in it is read at each connect.
+        password: a password, or a function that gives the current one at each connect; goes before the URL's.
+        autocommit: whether each statement commits by itself.
+    """
+
+    dialect = "mysql"
+    opens_inline = False
+    errors = DriverErrors.of(pymysql)
+
+    def __init__(self, url: DatabaseURL, *, password: Password = None, autocommit: bool = True) -> None:
+        self._url = url
+        self._password = password
+        self._autocommit = autocommit
+        self._tls = SharedTLS(url)
+
+    def connect(self, *, read_timeout: float | None = None) -> MySQLConnection:
+        """Log in, at the first host that takes writes; every read, write and the connect itself end after a time.
+
+        Args:
+            read_timeout: longest silence of the server during a statement, in seconds (default 30).
+        """
+        hosts = list(self._url.hosts)
+        connection = self._log_in_somewhere(hosts)
+        if self._url.others:
+            connection = self._find_writer(connection, hosts)
+        # From here on statements may take longer than a handshake may.
+        connection._read_timeout = READ_TIMEOUT if read_timeout is None else read_timeout
+        return connection
+
+    def _log_in_somewhere(self, hosts: list[tuple[str, int]]) -> MySQLConnection:
+        while True:
+            try:
+                return self._log_in(hosts)
+            except pymysql.MySQLError as exc:
+                if not hosts or self.explain(exc).fatal:
+                    raise
+
+    def _find_writer(self, first: MySQLConnection, hosts: list[tuple[str, int]]) -> MySQLConnection:
+        """The first connection, or another one if that one's server is read-only and another server is not."""
+        connection = first
+        while not _takes_writes(connection):
+            if connection is not first:
+                self.close(connection)
+            if not hosts:
+                return first
+            try:
+                connection = self._log_in_somewhere(hosts)
+            except pymysql.MySQLError:
+                return first
+        if connection is not first:
+            self.close(first)
+        return connection
+
+    def _log_in(self, hosts: list[tuple[str, int]]) -> MySQLConnection:
+        """Connect to the first of ``hosts`` that answers, and take it off the list."""
+        deadline = time.monotonic() + CONNECT_TIMEOUT
+        sock, number = self._dial(hosts)
+        try:
+            connection = self._unconnected(*hosts.pop(number))
+        except BaseException:
+            sock.close()
+            raise
+        # Over a Unix socket a password may go in clear, as the driver knows only of sockets that it made itself.
+        connection._secure = self._url.unix_socket is not None
+        with connection.until(deadline):
+            connection.connect(sock)
+        return connection
+
+    def _dial(self, hosts: list[tuple[str, int]]) -> tuple[socket.socket, int]:
+        """Connect the socket. PyMySQL's own way forgets to close it when a Unix socket refuses.
+
+        Raises:
+            pymysql.OperationalError: 2002 or 2003, as PyMySQL's own. Then no host is left to be tried.
+        """
+        path = self._url.unix_socket
+        try:
+            return (dial_unix(path, CONNECT_TIMEOUT), 0) if path is not None else dial(hosts, CONNECT_TIMEOUT)
+        except OSError as exc:
+            hosts.clear()
+            number = CR.CR_CONN_HOST_ERROR if path is None else CR.CR_CONNECTION_ERROR
+            text = f"Can't connect to MySQL server on {self._url.place!r} ({exc})"
+            raise pymysql.OperationalError(number, text) from exc
+
+    def _unconnected(self, host: str, port: int) -> MySQLConnection:
+        url, mode = self._url, ssl_mode(self._url, host)
+        return MySQLConnection(
+            self._tls.context,
+            host=host,
+            port=port,
+            unix_socket=url.unix_socket,
+            user=url.user or None,
+            # Bytes, because PyMySQL would encode a str as Latin-1.
+            password=current_password(url, self._password).encode(),
+            database=url.database,
+            charset="utf8mb4",
+            autocommit=self._autocommit,
+            cursorclass=MySQLCursor,
+            connect_timeout=CONNECT_TIMEOUT,
+            read_timeout=CONNECT_TIMEOUT,  # bounds the handshake; connect_timeout ends with the TCP connect
+            write_timeout=WRITE_TIMEOUT,
+            ssl=None if mode in ("disabled", "preferred") else self._tls.context(),
+            ssl_disabled=mode == "disabled",
+            program_name="mooring",
+            defer_connect=True,
+        )
+
+    def explain(self, exc: BaseException) -> ConnectFailure:
+        return mysql_errors.explain(self._url, exc)
+
+    def close(self, connection: MySQLConnection) -> None:
+        if connection._result is not None:
+            # Else its finaliser tries to read the remaining rows from the closed socket.
+            connection._result.unbuffered_active = False
+        try:
+            if connection.open:
+                connection.close()
+        except pymysql.Error:
+            connection.drop()
+
+    def abort(self, connection: MySQLConnection) -> None:
+        # Only the socket is touched: the thread that waits on it owns everything else.
+        sock = connection._sock
+        if sock is not None:
+            try:
+                sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def abandon(self, connection: MySQLConnection) -> None:
+        connection.drop()
+
+    def renew(self) -> None:
+        self._tls.renew()
+
+    def limits(self, connection: MySQLConnection) -> ServerLimits | None:
+        cursor = connection.cursor()
+        cursor.execute("SELECT @@wait_timeout, @@max_connections, @@version")
+        wait_timeout, max_connections, version = cursor.fetchone()
+        return ServerLimits(float(wait_timeout), int(max_connections), str(version))
+
+    def fileno(self, connection: MySQLConnection) -> int | None:
+        sock = connection._sock
+        return sock.fileno() if sock is not None else None
+
+    def ping(self, connection: MySQLConnection) -> None:
+        with connection.until(time.monotonic() + CONNECT_TIMEOUT):
+            connection.ping(reconnect=False)
+
+    def reset(self, connection: MySQLConnection) -> bool:
+        if connection._sock is None or _has_unread_result(connection):
+            return False
+        connection.forget_cursors()
+        if not self._autocommit:
+            # The status flag is not refreshed by result sets, so a SELECT may have begun a transaction unseen.
+            connection.rollback()
+            return True
+        status = connection.server_status
+        if status & SERVER_STATUS.SERVER_STATUS_IN_TRANS or not status & SERVER_STATUS.SERVER_STATUS_AUTOCOMMIT:
+            connection.rollback()
+        if not status & SERVER_STATUS.SERVER_STATUS_AUTOCOMMIT:
+            connection.autocommit(True)
+        return True
+
+    def breaks(self, exc: BaseException) -> bool:
+        return not isinstance(exc, Exception) or mysql_errors.is_disconnect(exc)
+
+    def may_repeat(self, exc: BaseException) -> bool:
+        return mysql_errors.may_repeat(exc)
+
+    def lost_writer(self, exc: BaseException) -> bool:
+        return mysql_errors.lost_writer(exc)
+
+    def cursor(self, connection: MySQLConnection) -> Cursor:
+        cursor: Cursor = connection.cursor()
+        return cursor
+
+    def begin(self, connection: MySQLConnection, isolation: str | None, read_only: bool) -> None:
+        cursor = connection.cursor()
+        if isolation is not None:
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
+        cursor.execute("START TRANSACTION READ ONLY" if read_only else "START TRANSACTION")
+
+
+def _has_unread_result(connection: MySQLConnection) -> bool:
+    result = connection._result
+    return result is not None and bool(result.unbuffered_active or result.has_next)
+
+
+def _takes_writes(connection: MySQLConnection) -> bool:
+    cursor = connection.cursor()
+    cursor.execute("SELECT @@global.read_only")
+    return str(cursor.fetchone()[0]) in ("0", "OFF")

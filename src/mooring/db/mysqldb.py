@@ -1,0 +1,190 @@
+"""MySQL and MariaDB behind the pool, by mysqlclient (``MySQLdb``): faster at large results, and an extra to install."""
+
+from __future__ import annotations
+
+import os
+import socket
+from importlib import import_module
+from typing import Any, Final
+
+from . import mysql, mysql_errors
+from .credentials import Password, current_password, ssl_mode
+from .driver import ConnectFailure, Cursor, DriverErrors, ServerLimits
+from .url import DatabaseURL
+
+try:
+    MySQLdb: Any = import_module("MySQLdb")
+except ImportError as exc:
+    raise ImportError(
+        f"mysql+mysqldb:// needs the package mysqlclient: pip install 'mooring[mysqlclient]' ({exc}); "
+        "mysql:// needs nothing more"
+    ) from exc
+
+_cursors: Any = import_module("MySQLdb.cursors")
+_connections: Any = import_module("MySQLdb.connections")
+_SSL_MODES: Final = {
+    "disabled": "DISABLED",
+    "preferred": "PREFERRED",
+    "required": "REQUIRED",
+    "verify_ca": "VERIFY_CA",
+    "verify_identity": "VERIFY_IDENTITY",
+}
+# Connections that belong to the parent of this process; their finaliser would say goodbye in its name.
+_abandoned: Final[list[Any]] = []
+
+
+class MySQLdbCursor(_cursors.Cursor):  # type: ignore[misc]
+    """mysqlclient's cursor, except that no parameters means "send as is", and a cursor remembers interruptions."""
+
+    def execute(self, query: str, args: Any = ()) -> Any:
+        try:
+            return super().execute(query, args or None)
+        except Exception:
+            raise
+        except BaseException:
+            self.connection.was_interrupted = True
+            raise
+
+
+class MySQLdbConnection(_connections.Connection):  # type: ignore[misc]
+    """mysqlclient's connection, which knows its cursors; ``was_interrupted``: half an answer is on the wire."""
+
+    def __init__(self, **options: Any) -> None:
+        self.open_cursors: list[Any] = []
+        self.was_interrupted = False
+        self.is_closed = False
+        super().__init__(**options)
+
+
+class MySQLdbDriver:
+    """mysqlclient, set up for a pool; the arguments are those of ``MySQLDriver``.
+
+    The C library dials: of several hosts a silent one costs the whole connect time-out before the next is tried.
+    """
+
+    dialect = "mysql"
+    opens_inline = False
+    errors = DriverErrors.of(MySQLdb)
+
+    def __init__(self, url: DatabaseURL, *, password: Password = None, autocommit: bool = True) -> None:
+        self._url = url
+        self._password = password
+        self._autocommit = autocommit
+
+    def connect(self, *, read_timeout: float | None = None) -> MySQLdbConnection:
+        """Log in at the first host that lets us; every wait ends after a time (whole seconds, at least 1)."""
+        *others, last = self._url.hosts
+        for host, port in others:
+            try:
+                connection = self._log_in(host, port, read_timeout)
+            except MySQLdb.OperationalError as exc:
+                if self.explain(exc).fatal:
+                    raise
+                continue
+            if self._takes_writes(connection):
+                return connection
+            self.close(connection)
+        return self._log_in(*last, read_timeout)
+
+    def _log_in(self, host: str, port: int, read_timeout: float | None) -> MySQLdbConnection:
+        url, mode = self._url, ssl_mode(self._url, host)
+        files = {"ca": url.ssl_ca, "cert": url.ssl_cert, "key": url.ssl_key}
+        options: dict[str, Any] = {"host": host, "port": port}
+        if url.unix_socket is not None:
+            options = {"unix_socket": url.unix_socket}
+        if mode not in ("disabled", "preferred"):
+            options["ssl"] = {key: value for key, value in files.items() if value is not None}
+            options["ssl_mode"] = _SSL_MODES[mode]
+        return MySQLdbConnection(
+            user=url.user,
+            password=current_password(url, self._password),
+            database=url.database,
+            charset="utf8mb4",
+            autocommit=self._autocommit,
+            connect_timeout=_whole(mysql.CONNECT_TIMEOUT),
+            read_timeout=_whole(mysql.READ_TIMEOUT if read_timeout is None else read_timeout),
+            write_timeout=_whole(mysql.WRITE_TIMEOUT),
+            **options,
+        )
+
+    def _takes_writes(self, connection: MySQLdbConnection) -> bool:
+        return str(_ask(connection, "SELECT @@global.read_only")[0]) in ("0", "OFF")
+
+    def explain(self, exc: BaseException) -> ConnectFailure:
+        return mysql_errors.explain(self._url, exc)
+
+    def close(self, connection: MySQLdbConnection) -> None:
+        if connection.is_closed:
+            return
+        connection.is_closed = True
+        try:
+            connection.close()
+        except MySQLdb.Error:
+            pass
+
+    def abort(self, connection: MySQLdbConnection) -> None:
+        # Only the socket is touched: the thread that waits on it owns everything else.
+        try:
+            with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+                sock.shutdown(socket.SHUT_RDWR)
+        except (MySQLdb.Error, OSError):
+            pass
+
+    def abandon(self, connection: MySQLdbConnection) -> None:
+        _abandoned.append(connection)
+
+    def renew(self) -> None:
+        pass
+
+    def limits(self, connection: MySQLdbConnection) -> ServerLimits | None:
+        wait_timeout, max_connections, version = _ask(connection, "SELECT @@wait_timeout, @@max_connections, @@version")
+        return ServerLimits(float(wait_timeout), int(max_connections), str(version))
+
+    def fileno(self, connection: MySQLdbConnection) -> int | None:
+        descriptor: int = connection.fileno()
+        return descriptor
+
+    def ping(self, connection: MySQLdbConnection) -> None:
+        connection.ping()
+
+    def reset(self, connection: MySQLdbConnection) -> bool:
+        if connection.is_closed or connection.was_interrupted:
+            return False
+        for cursor in connection.open_cursors:
+            cursor.connection = cursor._executed = None
+        connection.open_cursors.clear()
+        # The library does not say whether a transaction is open, so each return costs this round trip.
+        connection.rollback()
+        if self._autocommit and not connection.get_autocommit():
+            connection.autocommit(True)
+        return True
+
+    def breaks(self, exc: BaseException) -> bool:
+        return not isinstance(exc, Exception) or mysql_errors.is_disconnect(exc)
+
+    def may_repeat(self, exc: BaseException) -> bool:
+        return mysql_errors.may_repeat(exc)
+
+    def lost_writer(self, exc: BaseException) -> bool:
+        return mysql_errors.lost_writer(exc)
+
+    def cursor(self, connection: MySQLdbConnection) -> Cursor:
+        cursor: Cursor = connection.cursor(MySQLdbCursor)
+        connection.open_cursors.append(cursor)
+        return cursor
+
+    def begin(self, connection: MySQLdbConnection, isolation: str | None, read_only: bool) -> None:
+        cursor = connection.cursor(MySQLdbCursor)
+        if isolation is not None:
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
+        cursor.execute("START TRANSACTION READ ONLY" if read_only else "START TRANSACTION")
+
+
+def _ask(connection: MySQLdbConnection, sql: str) -> Any:
+    cursor = connection.cursor()
+    cursor.execute(sql)
+    return cursor.fetchone()
+
+
+def _whole(seconds: float) -> int:
+    return max(1, round(seconds))

@@ -1,0 +1,50 @@
+"""Databases for the tests of ``mooring.db``: the same contract over SQLite and MariaDB, by both drivers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fixtures_mariadb import mysql9, mysql9_url  # noqa: F401
+
+from mooring.db import ConnectionPool, open_pool
+
+MakePool = Callable[..., ConnectionPool]
+
+
+@pytest.fixture(params=["sqlite", "mariadb", "mysqldb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'test.db'}"
+    value: str = request.getfixturevalue("mariadb_url")
+    if request.param == "mysqldb":
+        pytest.importorskip("MySQLdb", reason="mysqlclient is not installed: pip install 'mooring[mysqlclient]'")
+        return value.replace("mysql://", "mysql+mysqldb://")
+    return value
+
+
+@pytest.fixture
+def make_pool(url: str) -> Iterator[MakePool]:
+    """A function that makes pools over ``url``; all are closed at the end."""
+    pools: list[ConnectionPool] = []
+
+    def make(**options: Any) -> ConnectionPool:
+        pool = open_pool(url, **options)
+        pools.append(pool)
+        return pool
+
+    yield make
+    for pool in pools:
+        pool.close(timeout=1.0)
+
+
+@pytest.fixture
+def pool(make_pool: MakePool) -> ConnectionPool:
+    """A pool with the table ``t (id, v)``, v unique."""
+    pool = make_pool()
+    with pool.connection() as lease:
+        lease.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, v VARCHAR(100) UNIQUE)")
+    return pool

@@ -1,0 +1,67 @@
+"""Fixtures over a private MariaDB and a private MySQL 9. ``tests/conftest.py`` offers them to all tests."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from mariadb import MariaDB, make_template
+from mysql9 import MySQL9, make_mysql9_template, mysql9_root
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def mariadb_template() -> Iterator[Path]:
+    """A data folder to make servers from, made once per test run."""
+    folder = Path(tempfile.mkdtemp(prefix="mdb-", dir="/tmp"))
+    try:
+        yield make_template(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def mariadb(mariadb_template: Path) -> Iterator[MariaDB]:
+    """One server for the whole run; tests neither stop it nor change it outside a database of their own."""
+    with MariaDB(mariadb_template, copy=True) as server:
+        yield server
+
+
+@pytest.fixture
+def own_mariadb(mariadb_template: Path) -> Iterator[MariaDB]:
+    """A server for one test, to be killed and started again."""
+    with MariaDB(mariadb_template, copy=True) as server:
+        yield server
+
+
+@pytest.fixture
+def mariadb_url(mariadb: MariaDB) -> Iterator[str]:
+    """The URL of an empty database of its own, for one test."""
+    name = f"test_{next(_numbers)}"
+    yield mariadb.new_database(name)
+    mariadb.query(f"DROP DATABASE {name}")
+
+
+@pytest.fixture(scope="session")
+def mysql9() -> Iterator[MySQL9]:
+    """One MySQL 9 server for the whole run, with users of caching_sha2_password."""
+    root = mysql9_root()
+    folder = Path(tempfile.mkdtemp(prefix="my9-", dir="/tmp"))
+    try:
+        with MySQL9(make_mysql9_template(folder, root), root) as server:
+            yield server
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def mysql9_url(mysql9: MySQL9) -> Iterator[str]:
+    """The URL of an empty database of its own, for one test."""
+    name = f"test_{next(_numbers)}"
+    yield mysql9.new_database(name)
+    mysql9.query(f"DROP DATABASE {name}")
