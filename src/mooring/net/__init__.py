@@ -1,0 +1,1 @@
+"""Sockets: addresses, listeners, connections, deadlines, and the loop that owns every descriptor."""

@@ -1,0 +1,188 @@
+"""Accepting: the listeners of a loop, what happens when the kernel has no descriptor left, and the limit."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import resource
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from .listener import Listener
+from .rare import RareLog
+
+logger = logging.getLogger("mooring")
+
+ACCEPTS_PER_TURN = 64
+FIRST_PAUSE = 0.01
+LONGEST_PAUSE = 1.0
+
+OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
+OUT_OF_MEMORY = {errno.ENOBUFS, errno.ENOMEM}
+
+LIMITS = {
+    errno.EMFILE: "this process may open {limit} files (ulimit -n, LimitNOFILE=); raise it or lower max_connections",
+    errno.ENFILE: "the system's file table is full (sysctl fs.file-max)",
+    errno.ENOBUFS: "the kernel has no memory for sockets (sysctl net.ipv4.tcp_mem)",
+    errno.ENOMEM: "the kernel has no memory for sockets (sysctl net.ipv4.tcp_mem)",
+}
+
+
+class Acceptor:
+    """Accepts from all listeners; belongs to the loop's thread.
+
+    Out of descriptors, ``accept`` fails and leaves the client in the queue, so that a level-triggered poll would spin.
+    Therefore a descriptor is kept in reserve: it is given up to accept the client, who is closed at once, and taken
+    again; and the listeners rest for a while, from 10 ms doubling to 1 s. (libuv and Twisted have the reserve, gevent
+    the pause; either alone is not enough.) Errors of the connection that was to be accepted are passed over, as
+    accept(2) asks.
+
+    Args:
+        listeners: what is accepted from.
+        adopt: is given each new socket and its peer's address.
+        has_room: false while there are as many connections as there may be.
+        watch, unwatch: (un)register a descriptor at the loop.
+        call_later: run a function in so many seconds.
+        rare: for lines that a client can cause.
+    """
+
+    def __init__(
+        self,
+        listeners: Sequence[Listener],
+        *,
+        adopt: Callable[[socket.socket, Any], None],
+        has_room: Callable[[], bool],
+        watch: Callable[[int, Callable[[], None]], None],
+        unwatch: Callable[[int], None],
+        call_later: Callable[[float, Callable[[], None]], None],
+        rare: RareLog,
+    ) -> None:
+        self.listeners = list(listeners)
+        self.accepted = 0
+        self.refused = 0
+        self.failures = 0
+        self._adopt = adopt
+        self._has_room = has_room
+        self._watch = watch
+        self._unwatch = unwatch
+        self._call_later = call_later
+        self._rare = rare
+        self._reserve: int | None = _open_reserve()
+        self._watched = False
+        self._suspended = True
+        self._resting = False
+        self._pause = FIRST_PAUSE
+
+    def resume(self) -> None:
+        """Begin to accept, or go on; harmless if that is so already."""
+        self._suspended = False
+        self._update()
+
+    def suspend(self) -> None:
+        """Stop accepting: up to ``backlog`` clients per listener then wait in the kernel."""
+        self._suspended = True
+        self._update()
+
+    def close(self) -> None:
+        """Close the listeners, for good."""
+        self.suspend()
+        for listener in self.listeners:
+            listener.close()
+        self.listeners.clear()
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    def abandon(self) -> None:
+        """In a forked child: close the descriptors and leave the parent's files alone."""
+        for listener in self.listeners:
+            listener.socket.close()
+        self.listeners.clear()
+        if self._reserve is not None:
+            os.close(self._reserve)
+            self._reserve = None
+
+    def _update(self) -> None:
+        wanted = not self._suspended and not self._resting
+        if wanted == self._watched:
+            return
+        self._watched = wanted
+        for listener in self.listeners:
+            if wanted:
+                self._watch(listener.socket.fileno(), lambda listener=listener: self._accept(listener))  # type: ignore[misc]
+            else:
+                self._unwatch(listener.socket.fileno())
+
+    def _accept(self, listener: Listener) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            if not self._watched:
+                return
+            try:
+                sock, peer = listener.socket.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as exc:
+                if exc.errno in OUT_OF_DESCRIPTORS or exc.errno in OUT_OF_MEMORY:
+                    self._exhausted(listener, exc)
+                    return
+                # An error of a connection that died in the queue (ECONNABORTED, EPROTO, ENETDOWN ...): the next one.
+                self.failures += 1
+                self._rare.log(logging.INFO, "accept", "accept on %s: %s", listener.address, exc.strerror)
+                continue
+            if self._reserve is None:
+                self._reserve = _open_reserve()
+            self._pause = FIRST_PAUSE
+            self.accepted += 1
+            if self._has_room():
+                self._adopt(sock, peer)
+            else:
+                self.refuse(sock, "max_connections is reached")
+
+    def refuse(self, sock: socket.socket, why: str) -> None:
+        """Close a connection that was not taken, and count it."""
+        self.refused += 1  # before the client can see its end
+        sock.close()
+        self._rare.log(logging.WARNING, "refused", "a new connection was closed at once: %s", why)
+
+    def _exhausted(self, listener: Listener, exc: OSError) -> None:
+        self.failures += 1
+        if self._pause == FIRST_PAUSE:  # once in a row of failures
+            limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+            advice = LIMITS[exc.errno or errno.EMFILE].format(limit=limit)
+            self._rare.log(
+                logging.ERROR,
+                "accept exhausted",
+                "accept on %s: %s: %s; clients are turned away until some have left",
+                listener.address,
+                (exc.strerror or str(exc)).lower(),
+                advice,
+            )
+        if self._reserve is not None and exc.errno in OUT_OF_DESCRIPTORS:
+            os.close(self._reserve)
+            self._reserve = None
+            try:
+                sock, _ = listener.socket.accept()
+                self.accepted += 1
+                self.refused += 1
+                sock.close()
+            except OSError:
+                pass  # somebody else was quicker to take the descriptor
+            self._reserve = _open_reserve()
+        self._resting = True
+        self._update()
+        self._call_later(self._pause, self._rested)
+        self._pause = min(LONGEST_PAUSE, self._pause * 2)
+
+    def _rested(self) -> None:
+        self._resting = False
+        if self.listeners:
+            self._update()
+
+
+def _open_reserve() -> int | None:
+    try:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None

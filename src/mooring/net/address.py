@@ -1,0 +1,103 @@
+"""Addresses as users write them: ``tcp://127.0.0.1:7000``, ``tcp://[::]:7000``, ``unix:/run/meters.sock``."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+EXAMPLES = "tcp://127.0.0.1:7000, tcp://[::]:7000 or unix:/run/mooring.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One end of a connection, or a place to listen on.
+
+    Args:
+        host: an IP address or a host name; empty for a Unix socket.
+        port: 0 to 65535; 0 lets the kernel choose when listening.
+        path: the file of a Unix socket; empty for an unnamed one and for TCP.
+    """
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    @property
+    def is_unix(self) -> bool:
+        """True for a Unix socket."""
+        return not self.host
+
+    @property
+    def is_loopback(self) -> bool:
+        """True if only this machine can reach the address: 127.0.0.0/8, ::1, ``localhost`` or a Unix socket."""
+        if self.is_unix or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.partition("%")[0]).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        if self.is_unix:
+            return f"unix:{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"tcp://{host}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Read an address.
+
+    Args:
+        text: ``tcp://HOST:PORT`` (an IPv6 host stands in brackets) or ``unix:PATH``.
+
+    Raises:
+        ValueError: what is wrong with it, and what an address looks like.
+    """
+    if text.startswith("unix:"):
+        return _parse_unix(text)
+    if text.startswith("tls:"):
+        raise ValueError(f"{text}: TLS is not built yet; listen on tcp:// and put HAProxy or stunnel in front")
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise ValueError(f"{text}: {exc}; write {EXAMPLES}") from None
+    if parts.scheme != "tcp":
+        raise ValueError(f"{text}: an address begins with tcp:// or unix:, as in {EXAMPLES}")
+    if not host:
+        raise ValueError(f"{text}: the host is missing; write {EXAMPLES}")
+    if port is None:
+        raise ValueError(f"{text}: the port is missing; write tcp://{parts.netloc}:7000")
+    if parts.username or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError(f"{text}: only a host and a port belong here, as in {EXAMPLES}")
+    return Address(host=host, port=port)
+
+
+def _parse_unix(text: str) -> Address:
+    path = text.removeprefix("unix:")
+    path = path.removeprefix("//") if path.startswith("///") else path
+    if not path:
+        raise ValueError(f"{text}: the path is missing; write unix:/run/mooring.sock")
+    if "\0" in path:
+        raise ValueError(f"{text!r}: a path holds no null character")
+    if len(path.encode()) > 107:  # sun_path is 108 bytes with its ending zero, unix(7)
+        raise ValueError(f"{text}: the path of a Unix socket has at most 107 bytes, this one {len(path.encode())}")
+    return Address(path=path)
+
+
+def from_sockaddr(family: int, sockaddr: Any) -> Address:
+    """The Address of what ``getsockname``, ``getpeername`` or ``accept`` gave.
+
+    An IPv4 peer of a dual-stack socket shows as ``::ffff:192.0.2.1``; here it becomes ``192.0.2.1``, so that
+    allow-lists, limits and logs see one form only.
+    """
+    if family == socket.AF_UNIX:
+        path = sockaddr.decode(errors="surrogateescape") if isinstance(sockaddr, bytes) else str(sockaddr or "")
+        return Address(path=path)
+    host = str(sockaddr[0])
+    if host.startswith("::ffff:") and "." in host:
+        host = host[len("::ffff:") :]
+    return Address(host=host, port=sockaddr[1])

@@ -1,0 +1,81 @@
+"""The deadline ring: who has to be looked at when, without work per message.
+
+Activity only stores a time on its connection. The ring holds each connection once, in the slot of the earliest
+moment at which one of its deadlines can be due; when the slot comes up, the owner looks at the connection, acts, or
+puts it into a later slot. A deadline that moved closer puts the connection into an earlier slot, and the stale entry
+is passed over. So a message costs nothing here, and a quiet connection one look per interval. (mosquitto's
+keepalive ring and the measurements in its comments showed the way: scanning all connections does not scale.)
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import Generic, Protocol, TypeVar
+
+TICK = 0.05
+"""Seconds: deadlines are kept, never early, to this precision."""
+
+COARSE = 10
+"""Far deadlines are rounded up to so many ticks, which makes one wake-up serve more connections."""
+
+FAR = 100
+"""Ticks from which on a deadline is far."""
+
+LONGEST_LOOK = 15.0
+"""Seconds: no look is planned further ahead, which bounds how long the ring remembers a connection that is gone."""
+
+
+class HasTick(Protocol):
+    """What the ring needs of its entries: a place to remember their slot (0: in none)."""
+
+    _tick: int
+
+
+Entry = TypeVar("Entry", bound=HasTick)
+
+
+class DeadlineRing(Generic[Entry]):
+    """A sparse ring of slots. Used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._slots: dict[int, list[Entry]] = {}
+        self._order: list[int] = []
+        self.next_look = math.inf
+        """When the next slot comes, in seconds on the monotonic clock; infinity if all are empty."""
+
+    def arm(self, entry: Entry, when: float, now: float) -> None:
+        """See to it that ``entry`` is looked at by ``when``; an earlier look that is planned serves as well.
+
+        Args:
+            entry: what is to be looked at.
+            when: seconds on the monotonic clock.
+            now: seconds on the monotonic clock.
+        """
+        tick = math.ceil(min(when, now + LONGEST_LOOK) / TICK)
+        if tick - now / TICK > FAR:
+            tick = -(-tick // COARSE) * COARSE
+        planned = entry._tick
+        if planned and planned <= tick:
+            return
+        entry._tick = tick
+        slot = self._slots.get(tick)
+        if slot is None:
+            self._slots[tick] = [entry]
+            heapq.heappush(self._order, tick)
+            self.next_look = self._order[0] * TICK
+        else:
+            slot.append(entry)
+
+    def due(self, now: float) -> list[Entry]:
+        """Take out and return the entries whose slot has come."""
+        found: list[Entry] = []
+        current = math.floor(now / TICK)
+        while self._order and self._order[0] <= current:
+            tick = heapq.heappop(self._order)
+            for entry in self._slots.pop(tick):
+                if entry._tick == tick:
+                    entry._tick = 0
+                    found.append(entry)
+        self.next_look = self._order[0] * TICK if self._order else math.inf
+        return found
