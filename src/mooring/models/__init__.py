@@ -1,0 +1,1 @@
+"""The three ways to run handlers: ``hybrid``, ``epoll`` and ``threads``."""

@@ -1,0 +1,325 @@
+"""Running messages and ordering their replies; shared by the models, and the same in each."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import CancelledError, Future
+from functools import partial
+from types import FrameType
+from typing import Any
+
+from ..errors import FrameError, MooringError
+from ..handler import Call, Handling, Route
+from ..net.connection import LOST, OUTBOX_MARK, CloseReason, Connection, Event, PendingReply
+from ..net.rare import RareLog
+from ..threads.blocking import announce_to
+from .dispatch import LATE
+
+MESSAGES_PER_SERVICE = 64
+SERVICE_TIME = 0.001
+"""Seconds after which a service ends, so that one connection cannot hold a thread while others wait."""
+
+logger = logging.getLogger("mooring")
+
+
+class Meter:
+    """What a thread notes of the service it runs, for replies and for learning. Belongs to that thread.
+
+    Attributes:
+        here: True on a loop thread that leads: a route that belongs into the pool is not begun.
+        replies: framed replies that have not been handed to the connection yet.
+        route: the route of the message that runs.
+        routes: those of the messages that were run, if there are several routes.
+        longest: seconds of the longest call that was late; 0.0 if none was.
+        longest_route: its route.
+        announced: the route that said it would wait.
+    """
+
+    __slots__ = ("announced", "here", "longest", "longest_route", "replies", "route", "routes")
+
+    def __init__(self, *, here: bool = False) -> None:
+        self.here = here
+        self.replies: list[bytes] = []
+        self.route: Route | None = None
+        self.routes: list[Route] = []
+        self.longest = 0.0
+        self.longest_route: Route | None = None
+        self.announced: Route | None = None
+
+    def announce(self) -> None:
+        """The running call says that it will wait."""
+        self.announced = self.route
+
+    def forget(self) -> None:
+        """Begin anew; replies have been handed over."""
+        self.longest = 0.0
+        self.routes.clear()
+        self.route = self.longest_route = self.announced = None
+
+
+class _Here(threading.local):
+    meter: Meter | None = None
+
+
+_here = _Here()
+
+
+def meter_of_this_thread() -> Meter:
+    """The meter of a thread that is no loop thread; its announcements are noted there."""
+    meter = _here.meter
+    if meter is None:
+        meter = _here.meter = Meter()
+        announce_to(meter.announce)
+    return meter
+
+
+class Serving:
+    """Runs the messages of connections, whoever's thread it is. Holds no state of its own but settings.
+
+    Args:
+        handling: the handler.
+        join: frames a reply.
+        attend: has the loop look at a connection.
+        is_paused: whether no handler may start at present.
+        rare: for lines that a peer can cause.
+    """
+
+    def __init__(
+        self,
+        handling: Handling,
+        *,
+        join: Callable[[bytes], bytes],
+        attend: Callable[[Connection], None],
+        is_paused: Callable[[], bool],
+        rare: RareLog,
+    ) -> None:
+        self.handling = handling
+        self.is_paused = is_paused
+        self.attend = attend
+        self.may_run_here: Callable[[Route, Connection], bool] = lambda route, connection: True
+        """Whether a call of this route may run on the loop thread; the hybrid model puts its own in."""
+        self.note_in_pool: Callable[[Connection, Route, float, bool], None] | None = None
+        """Told of each call in the pool: connection, route, seconds, whether it announced a wait."""
+        self._route = handling.route
+        self._received = handling.route.function if handling.route is not None else None
+        self._encode = handling.encode
+        self._join = join
+        self._rare = rare
+
+    def run(self, connection: Connection, items: list[Any], meter: Meter) -> int:
+        """Run messages of a connection in order, as its one server, and send their replies joined.
+
+        Ends after 64 messages or 1 ms, when the pool is paused, when the peer takes too little, or, on the loop
+        thread, before a message that belongs into the pool.
+
+        Returns:
+            How many were run (or dropped, after a close); the caller keeps the others.
+        """
+        received, join, encode, clock = self._received, self._join, self._encode, time.monotonic
+        replies, note = meter.replies, None if meter.here else self.note_in_pool
+        meter.route = self._route
+        done, total = 0, len(items)
+        last = clock()
+        limit = last + SERVICE_TIME
+        for item in items:
+            if connection._dropping and item is not LOST:
+                done += 1
+                continue
+            try:
+                if received is not None and type(item) is bytes:
+                    reply = received(connection, item)
+                elif isinstance(item, Event):
+                    reply = self._run_event(connection, item)
+                else:
+                    call = self._find(item)
+                    if meter.here and not self.may_run_here(call.route, connection):
+                        items[done] = call
+                        break
+                    meter.route = call.route
+                    meter.routes.append(call.route)
+                    reply = call.route.function(connection, *call.arguments)
+                if reply is not None:
+                    if type(reply) is bytes and encode is None:
+                        try:
+                            replies.append(join(reply))
+                        except FrameError as exc:
+                            raise self._wrong_reply(exc) from exc
+                    else:
+                        self._take(connection, reply, replies)
+            except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end a thread of ours
+                self._handler_failed(connection, exc)
+            done += 1
+            now = clock()
+            if now - last > LATE and now - last > meter.longest:
+                meter.longest, meter.longest_route = now - last, meter.route
+            if note is not None and meter.route is not None and type(item) is not Event:
+                note(connection, meter.route, now - last, meter.announced is not None)
+                meter.announced = None
+            last = now
+            if done < total and (
+                done >= MESSAGES_PER_SERVICE or now > limit or connection._outbox_size > OUTBOX_MARK or self.is_paused()
+            ):
+                break
+        if replies:
+            data = replies[0] if len(replies) == 1 else b"".join(replies)
+            replies.clear()
+            connection.reply(data)
+        return done
+
+    def _find(self, item: bytes | Call) -> Call:
+        if isinstance(item, Call):
+            return item
+        assert self.handling.find is not None
+        return self.handling.find(item)
+
+    def work(self, connection: Connection) -> bool:
+        """Run a stretch of the connection's inbox, on a thread that is not the leader.
+
+        Returns:
+            True: there is more, the connection is still marked as served, call again or queue it. False: the mark
+            is cleared and the connection is not ours any more.
+        """
+        meter = meter_of_this_thread()
+        items = self.take_inbox(connection)
+        done = 0
+        if items and not (self.is_paused() and items[0] is not LOST):
+            done = self.run(connection, items, meter)
+            meter.forget()
+        return self.finish(connection, items, done)
+
+    def finish(self, connection: Connection, items: list[Any], done: int) -> bool:
+        """End a stretch as a worker does: keep what was not run, and clear the mark if nothing waits.
+
+        Returns:
+            See ``work``.
+        """
+        with connection._lock:
+            if done < len(items):
+                put_back_locked(connection, items[done:])
+            inbox = connection._inbox
+            more = bool(inbox)
+            if more and connection._outbox_size > OUTBOX_MARK:
+                more = False
+                connection._watched = True  # the loop goes on with it when the outbox has left
+            if not more:
+                connection._served = False
+                if not inbox:
+                    connection._inbox = None
+            tell = connection._watched
+        if tell:
+            self.attend(connection)
+        return more
+
+    @staticmethod
+    def take_inbox(connection: Connection) -> list[Any]:
+        """Take as many waiting messages as a service may run."""
+        with connection._lock:
+            inbox = connection._inbox
+            if not inbox:
+                return []
+            return [inbox.popleft() for _ in range(min(len(inbox), MESSAGES_PER_SERVICE))]
+
+    def _run_event(self, connection: Connection, item: Event) -> Any:
+        handling = self.handling
+        if item.kind == "connected" and handling.connected is not None:
+            return handling.connected(connection)
+        if item.kind == "malformed" and handling.malformed is not None:
+            return handling.malformed(connection, item.error)  # type: ignore[arg-type]
+        # A handler that never heard of the connection does not hear of its end.
+        if item.kind == "lost" and handling.lost is not None and connection._handler is not None:
+            handling.lost(connection, connection._close_reason or CloseReason.LOCAL)
+        return None
+
+    def is_here(self) -> bool:
+        """Whether the calling thread runs one of our handlers at present. Costs the messages nothing."""
+        return self._find_run(sys._getframe()) is not None
+
+    def running(self) -> list[tuple[int, Connection, FrameType]]:
+        """The handlers that run now: thread, connection and where the thread is. For reports; a snapshot."""
+        found = []
+        for thread, frame in sys._current_frames().items():
+            run = self._find_run(frame)
+            if run is not None:
+                found.append((thread, run.f_locals["connection"], frame))
+        return found
+
+    def _find_run(self, frame: FrameType | None) -> FrameType | None:
+        while frame is not None:
+            if frame.f_code is Serving.run.__code__ and frame.f_locals.get("self") is self:
+                return frame
+            frame = frame.f_back
+        return None
+
+    def _take(self, connection: Connection, reply: Any, replies: list[bytes]) -> None:
+        """A reply other than plain bytes."""
+        if isinstance(reply, Future) or hasattr(reply, "add_done_callback"):
+            # What is ready leaves before, so that the places of replies come in the order of their messages.
+            if replies:
+                connection.reply(b"".join(replies))
+                replies.clear()
+            place = connection.expect_reply()
+            reply.add_done_callback(partial(self._settle, connection, place))
+        else:
+            replies.append(self._frame(reply))
+
+    def _frame(self, reply: Any) -> bytes:
+        if self._encode is not None:
+            reply = self._encode(reply)
+        if not isinstance(reply, bytes):
+            raise WrongReplyError(
+                f"{self.handling.name} returned {type(reply).__name__}; "
+                "a reply is bytes, None, or a Pending or Future of bytes"
+            )
+        try:
+            return self._join(reply)
+        except FrameError as exc:
+            raise self._wrong_reply(exc) from exc
+
+    def _wrong_reply(self, exc: FrameError) -> WrongReplyError:
+        return WrongReplyError(f"{self.handling.name} returned a reply that cannot be framed: {exc}")
+
+    def _settle(self, connection: Connection, place: PendingReply, future: Any) -> None:
+        """A reply that was pending is there, in whatever thread."""
+        data: bytes | None = None
+        try:
+            result = future.result()
+            if result is not None:
+                data = self._frame(result)
+        except BaseException as exc:  # noqa: BLE001 - the Future's error is the handler's
+            self._handler_failed(connection, exc)
+        connection.settle(place, data)
+
+    def _handler_failed(self, connection: Connection, exc: BaseException) -> None:
+        name = self.handling.name
+        if isinstance(exc, FrameError):
+            self._rare.log(logging.INFO, "frame error", "%r: %s refused a message: %s", connection, name, exc)
+            connection.end(CloseReason.FRAME, str(exc), dropping=True)
+            return
+        if isinstance(exc, WrongReplyError):
+            self._rare.log(logging.ERROR, "wrong reply", "%r: %s; the connection is closed", connection, exc)
+        elif isinstance(exc, CancelledError):
+            self._rare.log(logging.WARNING, "cancelled", "%r: a pending reply of %s was cancelled", connection, name)
+        else:
+            self._rare.log(
+                logging.ERROR, "handler", "%r: %s raised; the connection is closed", connection, name, exc_info=exc
+            )
+        connection.end(CloseReason.HANDLER, f"{name} raised {type(exc).__name__}", dropping=True)
+
+
+class WrongReplyError(MooringError, TypeError):
+    """A handler returned something that is no reply."""
+
+
+def put_back_locked(connection: Connection, items: Iterable[Any]) -> None:
+    """Put messages that were taken and not run before those that came since; after a close only ``lost`` is due."""
+    if connection._dropping:
+        items = [item for item in items if item is LOST]
+    if connection._inbox is None:
+        connection._inbox = deque(items)
+    else:
+        connection._inbox.extendleft(reversed(list(items)))

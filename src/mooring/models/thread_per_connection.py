@@ -1,0 +1,174 @@
+"""Model ``threads``: each connection has a thread of its own, from its admission to its end.
+
+The loop accepts, keeps the deadlines, writes when the kernel was full, and ends connections; the connection's thread
+reads, serves and writes. Simple to follow in a debugger, and the dearest in memory and switches.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+import time
+from typing import Any
+
+from ..net.connection import CONNECTED, DRAINING, ENDING, LINGERING, LOST, OUTBOX_MARK, CloseReason, Connection
+from ..net.loop import RECEIVE_SIZE, Item, Loop
+from .epoll import append_to_inbox
+from .serving import Serving
+
+
+class ThreadPerConnectionModel:
+    """Starts a thread for each connection and tells it what the loop decides.
+
+    A thread that may not read waits for its baton, a Lock that the loop releases when something changed. Only the loop
+    releases batons and only their threads acquire them, so a release is never lost: it is there for the next wait.
+
+    Args:
+        serving: runs the messages.
+        loop: owns the descriptors.
+        inbox_limit: replies outstanding beyond which a connection is not read.
+        name: prefix of the threads' names.
+    """
+
+    reads_itself = True
+
+    def __init__(self, serving: Serving, loop: Loop, *, inbox_limit: int, name: str) -> None:
+        self._serving = serving
+        self._loop = loop
+        self._inbox_limit = inbox_limit
+        self._name = name
+        self._batons: dict[Connection, threading.Lock] = {}
+        self._tells_lost = serving.handling.lost is not None
+
+    def admitted(self, connection: Connection) -> None:
+        """See Model."""
+        baton = threading.Lock()
+        baton.acquire()
+        self._batons[connection] = baton
+        if self._serving.handling.connected is not None:
+            append_to_inbox(connection, [CONNECTED])
+        connection._held = True
+        thread = threading.Thread(
+            target=self._live, args=(connection, baton), name=f"{self._name}-{connection.id}", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError as exc:  # the system gives no thread
+            connection._held = False
+            del self._batons[connection]
+            connection.end(CloseReason.REFUSED, f"no thread for it: {exc}", dropping=True, abort=True)
+
+    def deliver(self, connection: Connection, items: list[Item]) -> None:
+        """See Model."""
+        if connection in self._batons:
+            append_to_inbox(connection, items)
+            self.changed(connection)
+
+    def resume(self, connection: Connection) -> None:
+        """See Model."""
+        self.changed(connection)
+
+    def changed(self, connection: Connection) -> None:
+        """See Model."""
+        baton = self._batons.get(connection)
+        if baton is not None:
+            try:
+                baton.release()
+            except RuntimeError:
+                pass  # it is released already
+
+    def ending(self) -> None:
+        """See Model."""
+
+    def serve_ready(self) -> None:
+        """See Model; there is no ready list here."""
+
+    # The connection's thread ----------------------------------------------------------------------------------------
+
+    def _live(self, connection: Connection, baton: threading.Lock) -> None:
+        poller = select.poll()
+        poller.register(connection._socket, select.POLLIN)
+        lost = not self._tells_lost
+        while True:
+            if connection._inbox and self._may_serve(connection):
+                lost = self._serve_inbox(connection) or lost
+            elif connection._phase >= ENDING:
+                if lost:
+                    break
+                baton.acquire()
+            elif connection._phase is LINGERING:
+                poller.poll()
+                self._drop_input(connection, baton)
+            elif connection._phase is DRAINING or connection._input_over or not self._may_read(connection):
+                baton.acquire()
+            else:
+                poller.poll()
+                self._read(connection)
+        with connection._lock:
+            connection._held = False
+        self._loop.post(lambda: self._forget(connection))
+        self._loop.attend(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self._batons.pop(connection, None)
+
+    @staticmethod
+    def _may_serve(connection: Connection) -> bool:
+        """Whether the peer takes our bytes; if not, have us told when it does."""
+        with connection._lock:
+            blocked = connection._outbox_size > OUTBOX_MARK
+            if blocked:
+                connection._watched = True
+        return not blocked
+
+    def _may_read(self, connection: Connection) -> bool:
+        """Whether there is room for more; if not, the loop notes that the silence is our doing, and tells us."""
+        if not connection._reading:
+            return False
+        with connection._lock:
+            blocked = connection._outbox_size > OUTBOX_MARK or (
+                connection._replies is not None and len(connection._replies) > self._inbox_limit
+            )
+            if blocked:
+                connection._watched = True
+        if blocked:
+            self._loop.attend(connection)
+        return not blocked
+
+    def _read(self, connection: Connection) -> None:
+        with connection._lock:
+            if connection._input_over:
+                return
+            connection._served = True
+        items = self._loop.read(connection, time.monotonic())
+        if items:
+            append_to_inbox(connection, items)
+        self._serve_inbox(connection)
+
+    def _serve_inbox(self, connection: Connection) -> bool:
+        """Serve what waits; True if the end of the connection was among it."""
+        with connection._lock:
+            connection._served = True
+        told = False
+        more = True
+        while more:
+            told = told or self._last_is_lost(connection)
+            more = self._serving.work(connection)
+        return told and not connection._inbox
+
+    @staticmethod
+    def _last_is_lost(connection: Connection) -> bool:
+        inbox: Any = connection._inbox
+        with connection._lock:
+            return bool(inbox) and inbox[-1] is LOST
+
+    def _drop_input(self, connection: Connection, baton: threading.Lock) -> None:
+        try:
+            data = connection._socket.recv(RECEIVE_SIZE)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        self._loop.post(lambda: self._loop.dropped_input(connection, len(data)))
+        if not data:
+            baton.acquire()  # the loop ends the connection now
