@@ -1,0 +1,736 @@
+"""``Server``: ties listeners, loop, model, pool and database together and owns their lifecycle."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import select
+import socket
+import sys
+import threading
+import time
+import traceback
+import weakref
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from . import __version__
+from .db import ConnectionPool, open_pool
+from .errors import MooringError
+from .framing import Framing, Lines
+from .handler import ConnectionHandler, Handling, Reply, Router
+from .heartbeat import Heartbeat
+from .models.epoll import EpollModel
+from .models.handover import Handover
+from .models.hybrid import HybridModel
+from .models.serving import Serving
+from .models.thread_per_connection import ThreadPerConnectionModel
+from .net.address import Address, parse_address
+from .net.connection import CloseReason, Connection, Connections
+from .net.listener import Listener, open_listeners
+from .net.loop import Loop
+from .net.timeouts import Timeouts
+from .running import run_until_signal
+from .threads import ThreadPool, ThreadPoolStats
+
+logger = logging.getLogger("mooring")
+
+Handler: TypeAlias = Callable[[Connection, bytes], Reply] | type[ConnectionHandler] | Router
+
+MODELS = ("hybrid", "epoll", "threads")
+OVERFLOWS = ("close", "drop", "block")
+FORCED_END = 5.0
+"""Seconds that a stop whose time is over waits for the loop to reset what is left."""
+
+
+class ServerState(StrEnum):
+    """new -> initialized -> running -> stopping -> stopped; the steps between happen outside the lock."""
+
+    NEW = "new"
+    INITIALIZING = "initializing"
+    INITIALIZED = "initialized"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStats:
+    """A snapshot of a server's counters.
+
+    Attributes:
+        state: where the server is in its life.
+        uptime: seconds since ``start``; 0.0 before.
+        connections: open now.
+        accepted, refused: connections since the start; refused ones are closed at once and are among the accepted.
+        accept_failures: errors of ``accept``.
+        closed: connections ended so far, by reason.
+        messages: received so far.
+        dropped: messages and replies that could not leave because the connection was gone or its outbox full.
+        heartbeats: sent so far.
+        handovers: how often the loop moved to another thread because a handler waited on it.
+        late: loop threads that are finishing such a handler now.
+        spares: loop threads that could take its place; while there are none every message goes to the pool.
+        threads: the pool's figures; None in models without a pool.
+    """
+
+    state: ServerState
+    uptime: float
+    connections: int
+    accepted: int
+    refused: int
+    accept_failures: int
+    closed: Mapping[CloseReason, int]
+    messages: int
+    dropped: int
+    heartbeats: int
+    handovers: int
+    late: int
+    spares: int
+    threads: ThreadPoolStats | None
+
+
+class Server:
+    """A TCP (or Unix socket) server whose handlers are plain blocking code.
+
+    ``with Server(handler) as server:`` starts it and stops it at the end. Lifecycle calls may come from any thread and
+    in any state; twice is harmless. A server that has stopped stays so: make a new one.
+
+    ``_changed`` (a Condition) guards ``_state``; nothing else happens under it.
+
+    Args:
+        handler: a function ``(connection, message) -> reply``, a subclass of ConnectionHandler, or a Router.
+        framing: how bytes become messages; shared by all connections.
+        bind: one address or several: ``tcp://HOST:PORT``, ``unix:PATH``; port 0 lets the kernel choose. For
+            ``tcp://[::]:PORT`` see ``open_listeners``: it takes IPv4 and IPv6.
+        name: for logs and the banner.
+        model: "hybrid" (epoll and a thread pool), "epoll" (one thread, handlers must not wait), "threads" (one for
+            each connection).
+        blocking: False: the handler never waits, run it on the loop thread. True: run it in the pool. None: the
+            server measures which is better, for each route, and where calls of a route differ for each connection.
+        route: splits a function or class into routes that are judged apart: gets a message, returns a key.
+        threads: size of the pool for the hybrid model: a number, (min, max), or a ThreadPool of yours, which is
+            then not shut down.
+        heartbeat: see Heartbeat; None: none.
+        idle_timeout: seconds without a byte received after which a connection is closed; None: never.
+        first_message_timeout: seconds within which a new connection must have sent a complete message; None: none.
+        write_timeout: seconds without progress after which a peer that takes nothing is reset.
+        close_timeout: seconds that ``Connection.close`` waits for the last bytes to leave.
+        backlog: clients that may wait in the kernel to be accepted, per listener.
+        max_connections: beyond it new ones are closed at once; None: 0.8 of the process's limit of open files.
+        inbox_limit: messages waiting plus replies outstanding after which a connection is not read for a while.
+        outbox_limit: bytes that ``Connection.send`` may leave waiting.
+        overflow: what it does beyond: "close" the connection, "drop" the message, or "block" for up to
+            ``write_timeout`` (refused in model "epoll", where nobody may wait).
+        frame_timeout: seconds within which a message that has begun must be complete; None: no limit.
+        database: a pool or its URL; opened before the first accept, closed after the drain. Handlers find it as
+            ``connection.server.database``.
+        lifespan: called with the server by ``initialize``; its context is left after the drain.
+
+    Raises:
+        TypeError, ValueError: an argument is wrong; the text says which and what is expected. Nothing is opened.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        *,
+        framing: Framing | None = None,
+        bind: str | Sequence[str] = "tcp://127.0.0.1:7000",
+        name: str = "",
+        model: str = "hybrid",
+        blocking: bool | None = None,
+        route: Callable[[bytes], Hashable] | None = None,
+        threads: int | tuple[int, int] | ThreadPool = (2, 64),
+        heartbeat: Heartbeat | None = None,
+        idle_timeout: float | None = 600.0,
+        first_message_timeout: float | None = 60.0,
+        write_timeout: float = 30.0,
+        close_timeout: float = 5.0,
+        backlog: int = 1024,
+        max_connections: int | None = None,
+        inbox_limit: int = 256,
+        outbox_limit: int = 1 << 20,
+        overflow: str = "close",
+        frame_timeout: float | None = 30.0,
+        database: ConnectionPool | str | None = None,
+        lifespan: Callable[[Server], AbstractContextManager[Any]] | None = None,
+    ) -> None:
+        _check_model(model, overflow, blocking)
+        _check_positive(
+            idle_timeout=idle_timeout,
+            first_message_timeout=first_message_timeout,
+            frame_timeout=frame_timeout,
+        )
+        _check_positive(required=True, write_timeout=write_timeout, close_timeout=close_timeout)
+        _check_counts(required=True, backlog=backlog, inbox_limit=inbox_limit, outbox_limit=outbox_limit)
+        _check_counts(max_connections=max_connections)
+        _check_objects(framing, heartbeat, lifespan)
+        self._handling = Handling(handler, blocking, route)
+        self._blocking = blocking
+        self._framing: Framing = framing if framing is not None else Lines()
+        self._binds = _parse_binds(bind)
+        self.name = name
+        self.model = model
+        self.connections = Connections()
+        self._own_pool = not isinstance(threads, ThreadPool)
+        self._threads = self._make_pool(threads)
+        self._heartbeat = heartbeat
+        self._timeouts = Timeouts(
+            first_message=first_message_timeout,
+            idle=idle_timeout,
+            heartbeat=heartbeat.timeout if heartbeat else None,
+            frame=frame_timeout,
+            write=write_timeout,
+            close=close_timeout,
+        )
+        self._backlog = backlog
+        self._max_connections = max_connections
+        self._inbox_limit = inbox_limit
+        self._outbox_limit = outbox_limit
+        self._overflow = overflow
+        self._database: ConnectionPool | None = open_pool(database) if isinstance(database, str) else database
+        self._lifespan = lifespan
+        self._resources = contextlib.ExitStack()
+        self._listeners: list[Listener] = []
+        self._addresses: tuple[Address, ...] = ()
+        self._loop: Loop | None = None
+        self._loop_ended = threading.Event()
+        self._handover: Handover | None = None
+        self._serving: Serving | None = None
+        self._started_at = 0.0
+        self._state = ServerState.NEW
+        self._changed = threading.Condition()
+        self._busy_thread = 0  # which is in initialize() or releases everything, and so may be in the lifespan
+        self._accepting = True
+        self._process = os.getpid()
+
+    def _make_pool(self, threads: int | tuple[int, int] | ThreadPool) -> ThreadPool:
+        if isinstance(threads, ThreadPool):
+            return threads
+        smallest, largest = threads if isinstance(threads, tuple) else (threads, threads)
+        kind = ThreadPool if self.model == "hybrid" else _NoThreadPool
+        prefix = f"{self.name or 'mooring'}-worker"
+        return kind(smallest, largest, thread_name_prefix=prefix)
+
+    def reconfigure(
+        self,
+        *,
+        bind: str | Sequence[str] | None = None,
+        model: str | None = None,
+        threads: int | tuple[int, int] | None = None,
+        heartbeat: Heartbeat | None = None,
+        max_connections: int | None = None,
+    ) -> None:
+        """Replace arguments of the constructor, as the options of ``mooring serve`` do; None leaves one as it is.
+
+        Args:
+            threads: a pool of your own is resized, one that the server made is made anew.
+            others: as for the constructor.
+
+        Raises:
+            RuntimeError: the server has been initialized.
+            TypeError, ValueError: as the constructor; nothing has changed then.
+        """
+        if self._state is not ServerState.NEW:
+            raise RuntimeError(f"the server is {self._state}: it can be reconfigured only before initialize()")
+        model = self.model if model is None else model
+        _check_model(model, self._overflow, self._blocking)
+        _check_counts(max_connections=max_connections)
+        binds = self._binds if bind is None else _parse_binds(bind)
+        self._replace_pool(model, threads)
+        self._binds = binds
+        if heartbeat is not None:
+            self._heartbeat = heartbeat
+            self._timeouts = replace(self._timeouts, heartbeat=heartbeat.timeout)
+        if max_connections is not None:
+            self._max_connections = max_connections
+
+    def _replace_pool(self, model: str, threads: int | tuple[int, int] | None) -> None:
+        if model == self.model and threads is None:
+            return
+        pool = self._threads
+        if not self._own_pool:
+            self.model = model
+            if threads is not None:
+                pool.resize(*(threads if isinstance(threads, tuple) else (threads, threads)))
+            return
+        sizes = pool.stats()
+        before, self.model = self.model, model
+        try:
+            self._threads = self._make_pool((sizes.min_size, sizes.max_size) if threads is None else threads)
+        except BaseException:
+            self.model = before
+            raise
+        pool.shutdown(wait=False)
+
+    # Lifecycle ------------------------------------------------------------------------------------------------------
+
+    def initialize(self) -> None:
+        """Open what is needed: the database, the lifespan, the listeners. Nothing is accepted yet.
+
+        Raises:
+            BindError: an address cannot be listened on.
+            PoolError: the database cannot be opened.
+            RuntimeError: the server has stopped, or the model needs Linux.
+        """
+        if not self._claim(ServerState.NEW, ServerState.INITIALIZING):
+            return
+        self._busy_thread = threading.get_ident()
+        try:
+            self._open()
+        except BaseException:
+            self._resources.close()
+            self._set_state(ServerState.NEW)
+            raise
+        self._set_state(ServerState.INITIALIZED)
+
+    def start(self) -> None:
+        """Initialize if that has not been done, and begin to serve, in threads of the server's own. Returns at once."""
+        self.initialize()
+        if not self._claim(ServerState.INITIALIZED, ServerState.RUNNING):
+            return
+        assert self._loop is not None
+        self._started_at = time.monotonic()
+        if self._accepting:
+            self._loop.post(self._loop.acceptor.resume)
+        self._start_loop()
+
+    def serve_forever(self) -> None:
+        """Start, and return when the server has stopped.
+
+        Raises:
+            MooringError: the loop failed.
+        """
+        self.start()
+        self.wait_stopped()
+
+    def run(self) -> None:
+        """Run as the main work of the process: banner, TERM and INT drain, a second one ends at once.
+
+        Raises:
+            RuntimeError: not called from the main thread.
+        """
+        run(self)
+
+    def wait_stopped(self) -> None:
+        """Return when the server has stopped.
+
+        Raises:
+            MooringError: it stopped because the loop failed; the cause is attached.
+        """
+        self._check_process()
+        with self._changed:
+            self._changed.wait_for(lambda: self._state is ServerState.STOPPED)
+        error = self._loop.error if self._loop is not None else None
+        if error is not None:
+            raise MooringError(f"the server stopped because its loop failed: {error!r}") from error
+
+    def stop(self, timeout: float | None = 30.0) -> None:
+        """Drain and stop: listeners close, nothing more is read, what was read is served, replies and outboxes leave.
+
+        In a handler it begins the drain and returns. Called again, it waits for the first one.
+
+        Args:
+            timeout: seconds for the drain; then connections are reset, and handlers still running are logged with
+                their stacks and left behind. None: no limit.
+        """
+        self._check_process()
+        if self._must_not_wait():
+            threading.Thread(target=self.stop, args=(timeout,), name="mooring-stop", daemon=True).start()
+            return
+        with self._changed:
+            self._changed.wait_for(lambda: self._state is not ServerState.INITIALIZING)
+            if self._state in (ServerState.STOPPING, ServerState.STOPPED):
+                self._changed.wait_for(lambda: self._state is ServerState.STOPPED, timeout)
+                return
+            was_running = self._state is ServerState.RUNNING
+            self._state = ServerState.STOPPING
+            self._changed.notify_all()
+        try:
+            if was_running:
+                self._end_loop(timeout)
+        finally:
+            self._busy_thread = threading.get_ident()
+            self._release()
+
+    def _must_not_wait(self) -> bool:
+        """Whether a stop would wait for the calling thread: a handler's, the loop's, or the lifespan's."""
+        if threading.get_ident() == self._busy_thread or (self._serving is not None and self._serving.is_here()):
+            return True
+        return self._loop is not None and not self._loop.may_wait()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _claim(self, expected: ServerState, following: ServerState) -> bool:
+        """Go from one state to the next, or say that it is past already."""
+        self._check_process()
+        if threading.get_ident() == self._busy_thread and self._state is ServerState.INITIALIZING:
+            raise RuntimeError("initialize() is running in this very thread: let the lifespan return first")
+        with self._changed:
+            self._changed.wait_for(lambda: self._state is not ServerState.INITIALIZING)
+            if self._state in (ServerState.STOPPING, ServerState.STOPPED):
+                raise RuntimeError(f"this server is {self._state}; make a new Server to serve again")
+            if self._state is not expected:
+                return False
+            self._state = following
+            self._changed.notify_all()
+        return True
+
+    def _set_state(self, state: ServerState) -> None:
+        with self._changed:
+            self._busy_thread = 0
+            self._state = state
+            self._changed.notify_all()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise RuntimeError(f"this server belongs to process {self._process}; a forked child must make its own")
+
+    def _open(self) -> None:
+        if not hasattr(select, "epoll"):
+            raise RuntimeError(
+                f"model {self.model!r} needs epoll, which is there on Linux only; this is {sys.platform}"
+            )
+        resources = self._resources = contextlib.ExitStack()
+        if self._database is not None:
+            resources.callback(self._database.close)
+            self._database.create_connections()
+        if self._lifespan is not None:
+            resources.enter_context(self._lifespan(self))
+        self._listeners = open_listeners(self._binds, self._backlog)
+        self._addresses = tuple(listener.address for listener in self._listeners)
+        self._loop = self._make_loop()
+        self._loop.listen(self._listeners)
+        self._loop.on_end = self._loop_has_ended
+        _servers.add(self)
+
+    def _make_loop(self) -> Loop:
+        handling = self._handling
+        beats = self._heartbeat if self._heartbeat is not None and self._heartbeat.interval is not None else None
+        loop = Loop(
+            server=self,
+            framing=self._framing,
+            connections=self.connections,
+            handles_lost=handling.lost is not None,
+            timeouts=self._timeouts,
+            beats=beats,
+            inbox_limit=self._inbox_limit,
+            outbox_limit=self._outbox_limit,
+            overflow=self._overflow,
+            max_connections=self._max_connections or default_max_connections(),
+            take=self.handle_new_connection,
+        )
+        pool = self._threads
+        self._serving = serving = Serving(
+            handling,
+            join=self._framing.join,
+            attend=loop.attend,
+            is_paused=(lambda: pool.paused) if self.model == "hybrid" else (lambda: False),
+            rare=loop.rare,
+        )
+        if self.model == "hybrid":
+            if handling.blocking is not True:
+                limit = pool.stats().max_size
+                self._handover = Handover(loop, limit=limit, name=f"{self.name or 'mooring'}-loop", rare=loop.rare)
+            loop.model = HybridModel(serving, pool, loop, self._handover)
+        elif self.model == "epoll":
+            loop.model = EpollModel(serving, loop)
+        else:
+            name = f"{self.name or 'mooring'}-connection"
+            loop.model = ThreadPerConnectionModel(serving, loop, inbox_limit=self._inbox_limit, name=name)
+        return loop
+
+    def _start_loop(self) -> None:
+        assert self._loop is not None
+        if self._handover is not None:
+            self._handover.start()
+            return
+        name = f"{self.name or 'mooring'}-loop"
+        threading.Thread(target=self._loop.run, name=name, daemon=True).start()
+
+    def _loop_has_ended(self) -> None:
+        assert self._loop is not None
+        self._loop_ended.set()
+        if self._loop.error is not None:
+            threading.Thread(target=self.stop, args=(0,), name="mooring-stop", daemon=True).start()
+
+    def _end_loop(self, timeout: float | None) -> None:
+        assert self._loop is not None
+        if self._threads.paused:
+            self._threads.resume()
+        self._loop.stop()
+        if not self._loop_ended.wait(timeout):
+            self._report_stuck(timeout or 0.0)
+            self._loop.abort_all()
+            self._loop_ended.wait(FORCED_END)
+
+    def _report_stuck(self, timeout: float) -> None:
+        assert self._loop is not None
+        assert self._serving is not None
+        left = self._loop.unfinished()
+        logger.warning("stop: %d connections did not end within %g s; they are reset", len(left), timeout)
+        for thread, connection, frame in self._serving.running():
+            stack = "".join(traceback.format_stack(frame)).rstrip()
+            logger.warning("stop: the handler of %r still runs in thread %d:\n%s", connection, thread, stack)
+
+    def _release(self) -> None:
+        """Give back everything; whatever fails is logged and does not keep the rest from being given back."""
+        if self._loop is not None and not self._started_at:
+            self._loop.discard()  # initialized and never started
+        if self._own_pool:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            if self._loop is not None and self._serving is not None and self.model == "hybrid":
+                self._loop.release_queued({connection for _, connection, _ in self._serving.running()})
+        try:
+            self._resources.close()
+        except Exception:
+            logger.exception("stop: closing the lifespan or the database failed")
+        self._set_state(ServerState.STOPPED)
+
+    # While it runs --------------------------------------------------------------------------------------------------
+
+    def handle_new_connection(self, sock: socket.socket) -> Connection | None:
+        """Make a connected socket a connection of this server; called for each accepted one, on the loop thread.
+
+        Override it for allow-lists: return None to refuse (the socket is closed), or call ``super()``. It may also be
+        called by others, with any connected stream socket, which then belongs to the server.
+
+        Args:
+            sock: a connected stream socket.
+
+        Raises:
+            RuntimeError: the server does not run.
+            OSError: the socket is not connected.
+        """
+        self._check_process()
+        if self._loop is None or self._state is not ServerState.RUNNING:
+            raise RuntimeError(f"the server is {self._state}: it takes connections only while it runs")
+        return self._loop.adopt(sock)
+
+    def adjust_thread_pool_size(self) -> int:
+        """Take one step of sizing the pool to its load now; the pool does the same by itself from time to time.
+
+        Returns:
+            The size afterwards: threads of the pool, or of all connections in model "threads", or 0 in "epoll".
+        """
+        if self.model == "hybrid":
+            return self._threads.adjust()
+        return len(self.connections) if self.model == "threads" else 0
+
+    def suspend_accepting(self) -> None:
+        """Stop accepting for a while; up to ``backlog`` clients then wait in the kernel. Twice is harmless."""
+        self._check_process()
+        self._accepting = False
+        if self._loop is not None and self._state is ServerState.RUNNING:
+            self._loop.post(self._loop.acceptor.suspend)
+
+    def resume_accepting(self) -> None:
+        """Accept again. Twice is harmless."""
+        self._check_process()
+        self._accepting = True
+        if self._loop is not None and self._state is ServerState.RUNNING:
+            self._loop.post(self._loop.acceptor.resume)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where the server listens, with the real ports; empty before ``initialize``."""
+        return self._addresses
+
+    @property
+    def port(self) -> int:
+        """The port of the first TCP address.
+
+        Raises:
+            RuntimeError: it is not known before ``initialize``, or there is none.
+        """
+        for address in self._addresses:
+            if not address.is_unix:
+                return address.port
+        raise RuntimeError("the server listens on no TCP port" + ("" if self._addresses else " yet; call initialize()"))
+
+    @property
+    def state(self) -> ServerState:
+        """Where the server is in its life."""
+        return self._state
+
+    @property
+    def threads(self) -> ThreadPool:
+        """The pool of the hybrid model; in the others it says that it does not apply."""
+        return self._threads
+
+    @property
+    def database(self) -> ConnectionPool | None:
+        """The database's pool, or None."""
+        return self._database
+
+    @database.setter
+    def database(self, database: ConnectionPool | str | None) -> None:
+        if self._state is not ServerState.NEW:
+            raise RuntimeError(f"the server is {self._state}: its database can be replaced only before initialize()")
+        self._database = open_pool(database) if isinstance(database, str) else database
+
+    def stats(self) -> ServerStats:
+        """The server's counters, now."""
+        loop = self._loop
+        return ServerStats(
+            state=self._state,
+            uptime=time.monotonic() - self._started_at if self._started_at else 0.0,
+            connections=len(self.connections),
+            accepted=loop.acceptor.accepted if loop else 0,
+            refused=loop.acceptor.refused if loop else 0,
+            accept_failures=loop.acceptor.failures if loop else 0,
+            closed=dict(loop.closed) if loop else {},
+            messages=loop.messages if loop else 0,
+            dropped=loop.dropped if loop else 0,
+            heartbeats=loop.beats_sent if loop else 0,
+            handovers=self._handover.taken + self._handover.announced if self._handover else 0,
+            late=self._handover.late if self._handover else 0,
+            spares=len(self._handover.parked) if self._handover else 0,
+            threads=self._threads.stats() if self.model == "hybrid" else None,
+        )
+
+    def facts(self) -> list[tuple[str, str, str]]:
+        """What the banner says of this server: (word, value, remark) a line. For subclasses to extend."""
+        lines = [("listening", str(address), _reach(address)) for address in self._addresses]
+        if self._database is not None:
+            lines.append(("storing", str(self._database.url), ""))
+        return lines
+
+    @property
+    def description(self) -> str:
+        """What the banner's first line calls the server."""
+        return self.name or self._handling.name
+
+    def __repr__(self) -> str:
+        where = ", ".join(map(str, self._addresses or self._binds))
+        return f"<Server {self.description} on {where}, {self._state}>"
+
+
+def run(*servers: Server) -> None:
+    """Run several servers in one process: one banner, one drain.
+
+    Raises:
+        RuntimeError: not called from the main thread.
+        MooringError: a server could not be started, or its loop failed.
+    """
+    if not servers:
+        raise TypeError("run() needs at least one server")
+    run_until_signal(servers, lambda: print(banner(servers), file=sys.stderr, flush=True))
+
+
+def banner(servers: Sequence[Server]) -> str:
+    """What ``run`` says when the servers are started."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    lines: list[str] = []
+    for server in servers:
+        stats = server.threads.stats()
+        threads = f", {stats.min_size}-{stats.max_size} threads" if server.model == "hybrid" else ""
+        lines.append(f"mooring {__version__}, Python {python}, model {server.model}{threads}, {server.description}")
+        facts = server.facts()
+        width = max((len(value) for _, value, remark in facts if remark), default=0)
+        lines.extend(f"{word:<10} {value:<{width}}   {remark}".rstrip() for word, value, remark in facts)
+    lines.append(f"{'stop':<10} Ctrl-C drains, a second one stops at once")
+    return "\n".join(lines)
+
+
+def default_max_connections() -> int:
+    """0.8 of the limit of open files: the rest is for the database, logs and listeners."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(1, int(soft * 0.8)) if soft != resource.RLIM_INFINITY else 1_000_000
+
+
+class _NoThreadPool(ThreadPool):
+    """Stands where the hybrid model has its pool, and says that there is none."""
+
+    def resize(self, min_size: int, max_size: int | None = None) -> None:
+        """Refused."""
+        raise RuntimeError(
+            "this model does not run handlers in the pool, so its size does not apply; use model='hybrid'"
+        )
+
+    def pause(self) -> None:
+        """Refused."""
+        raise RuntimeError(
+            "this model does not run handlers in the pool, so pausing it does nothing; use model='hybrid'"
+        )
+
+
+def _reach(address: Address) -> str:
+    if address.is_unix:
+        return "this machine only"
+    if address.is_loopback:
+        return f"this machine only; --bind tcp://0.0.0.0:{address.port} lets the network in"
+    return ""
+
+
+def _check_model(model: str, overflow: str, blocking: bool | None) -> None:
+    if model not in MODELS:
+        raise ValueError(f"Server: model is {model!r}; choose one of {', '.join(MODELS)}")
+    if overflow not in OVERFLOWS:
+        raise ValueError(f"Server: overflow is {overflow!r}; choose one of {', '.join(OVERFLOWS)}")
+    if overflow == "block" and model == "epoll":
+        raise ValueError('Server: overflow="block" would stop the only thread of model "epoll"; use "close" or "drop"')
+    if model == "epoll" and blocking:
+        raise ValueError('Server: blocking=True has no meaning in model "epoll", which has no pool')
+
+
+def _parse_binds(bind: str | Sequence[str]) -> list[Address]:
+    binds = [bind] if isinstance(bind, str) else list(bind) if isinstance(bind, Iterable) else [bind]
+    if not binds:
+        raise ValueError("Server: bind names no address")
+    if not all(isinstance(text, str) for text in binds):
+        raise TypeError(f"Server: bind is {bind!r}; it must be an address such as tcp://127.0.0.1:7000, or several")
+    return [parse_address(text) for text in binds]
+
+
+def _check_positive(*, required: bool = False, **settings: float | None) -> None:
+    for name, value in settings.items():
+        if value is None and not required:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
+            raise ValueError(f"Server: {name} is {value!r}; it must be more than 0{'' if required else ', or None'}")
+
+
+def _check_counts(*, required: bool = False, **settings: int | None) -> None:
+    for name, value in settings.items():
+        if isinstance(value, float):
+            raise TypeError(f"Server: {name} is {value!r}; it must be a whole number")
+    _check_positive(required=required, **settings)
+
+
+def _check_objects(framing: object, heartbeat: object, lifespan: object) -> None:
+    fits = hasattr(framing, "split") and hasattr(framing, "join") and not isinstance(framing, type | str | bytes)
+    if framing is not None and not fits:
+        raise TypeError(f"Server: framing is {framing!r}; it must be an object with split and join, such as Lines()")
+    if not isinstance(heartbeat, Heartbeat | None):
+        raise TypeError(f"Server: heartbeat is {heartbeat!r}; it must be a Heartbeat or None")
+    if lifespan is not None and not callable(lifespan):
+        raise TypeError(f"Server: lifespan is {lifespan!r}; it must be a function (server) -> context manager")
+
+
+_servers: weakref.WeakSet[Server] = weakref.WeakSet()
+
+
+def _abandon_in_child() -> None:
+    """A forked child must not hold the parent's sockets: the peers would never see their end."""
+    for server in list(_servers):
+        if server._loop is not None and server._process != os.getpid():
+            server._loop.abandon()
+    _servers.clear()
+
+
+os.register_at_fork(after_in_child=_abandon_in_child)
