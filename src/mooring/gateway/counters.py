@@ -1,0 +1,27 @@
+"""Counters of what the gateway did, for statistics and tests."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+
+
+class Counters:
+    """Numbers by name that only grow. The lock guards them: adding is not atomic in every build of Python."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._values: Counter[str] = Counter()
+
+    def add(self, name: str) -> None:
+        """Count one more."""
+        with self._lock:
+            self._values[name] += 1
+
+    def __getitem__(self, name: str) -> int:
+        return self._values[name]
+
+    def snapshot(self) -> dict[str, int]:
+        """All of them, now."""
+        with self._lock:
+            return dict(self._values)

@@ -1,0 +1,56 @@
+"""What JSON has to keep to beyond its syntax, so that it can be stored and read again by everybody.
+
+The parser proves the syntax but skips over what nobody asked it to decode: in there it lets pass invalid UTF-8 and
+numbers such as ``1e999``, which no double holds. The checks here cost one quick pass over ordinary messages.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Final
+
+DEEPEST: Final = 64
+"""Arrays and objects inside one another."""
+
+# Always matches from a quote on, closed or not: so one pass is enough, whatever a peer sends.
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
+_NUMBER: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+# More than 1.8e308 takes an exponent of three digits, or some two hundred digits with a shorter one.
+_PERHAPS_INFINITE: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{200}")
+
+
+def find_invalid_utf8(text: bytes) -> str | None:
+    """Say where ``text`` is not UTF-8, or None."""
+    if text.isascii():
+        return None
+    try:
+        text.decode()
+    except UnicodeDecodeError as exc:
+        return f"invalid UTF-8: {exc.reason} at byte {exc.start}"
+    return None
+
+
+def is_deeper(text: bytes, deepest: int) -> bool:
+    """Whether arrays and objects are nested more than so deep; most texts have not even so many of them."""
+    return text.count(b"[") + text.count(b"{") > deepest and depth(text) > deepest
+
+
+def find_infinite(text: bytes) -> str | None:
+    """Say which number of valid JSON no double holds, or None."""
+    if _PERHAPS_INFINITE.search(text) is None:
+        return None
+    for number in _NUMBER.findall(_STRING.sub(b"", text)):
+        if math.isinf(float(number)):
+            return f"the number {number[:20].decode()}{'…' if len(number) > 20 else ''} is larger than any double"
+    return None
+
+
+def depth(text: bytes) -> int:
+    """How deep arrays and objects are nested; brackets inside strings do not count."""
+    deepest = now = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", text)):
+        now += 1 if bracket in b"[{" else -1
+        deepest = max(deepest, now)
+    return deepest

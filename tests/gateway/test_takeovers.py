@@ -1,0 +1,41 @@
+"""When a name that is taken over again and again is warned of."""
+
+from __future__ import annotations
+
+import pytest
+
+from mooring.gateway import takeovers
+from mooring.gateway.takeovers import Takeovers
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_fourth_takeover_in_a_minute_is_warned_of_once() -> None:
+    watch = Takeovers(Clock())
+    assert [watch.note("a") for _ in range(8)] == [False, False, False, True, False, False, False, True]
+
+
+def test_takeovers_that_are_far_apart_are_not() -> None:
+    clock = Clock()
+    watch = Takeovers(clock)
+    for _ in range(10):
+        assert not watch.note("a")
+        clock.now += 20.1
+
+
+def test_each_name_is_counted_by_itself() -> None:
+    watch = Takeovers(Clock())
+    assert not any(watch.note(name) for name in "abc" * 3)
+
+
+def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeovers, "MOST_NAMES", 100)
+    watch = Takeovers(Clock())
+    for number in range(1000):
+        watch.note(str(number))
+    assert len(watch._times) == 100
