@@ -1,0 +1,33 @@
+"""The pool's own measurements, in an instant: that they run to their end and leave the figures that the goals want."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from mooring.bench.goals import evaluate
+from mooring.bench.measurements import database, faults
+from mooring.bench.pools import PACKAGES
+from mooring.bench.session import Session
+
+pytestmark = pytest.mark.skipif(
+    any(package.missing() for package in PACKAGES.values()), reason="not installed: pip install 'mooring[bench]'"
+)
+
+
+def test_the_pools_are_measured_beside_each_other(session: Session) -> None:
+    database.measure(session)
+    assert not session.results.left_out
+    outcomes = evaluate(session.results, database.GOALS)
+    assert [outcome.note for outcome in outcomes if outcome.value is None] == []
+
+
+def test_the_faults_are_measured(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "SHORTEST_ABSENCE", 1.0)
+    session.settings = replace(session.settings, window=0.1)
+    faults.measure(session)
+    assert not session.results.left_out
+    outcomes = {outcome.goal.title: outcome for outcome in evaluate(session.results, faults.GOALS)}
+    assert all(outcome.value is not None for outcome in outcomes.values())
+    assert all(outcome.reached for title, outcome in outcomes.items() if title.startswith("soak"))
