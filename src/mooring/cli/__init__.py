@@ -1,0 +1,50 @@
+"""The command ``mooring``. Each command has a file of its own, which is imported when the command is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+COMMANDS: Final = {
+    "serve": "Run the gateway, or servers of your own.",
+    "simulate": "Be many devices that push to a gateway.",
+    "database": "Make or inspect the gateway's tables.",
+    "bench": "Measure servers, ours beside others.",
+    "version": "Print the version.",
+}
+
+
+class LazyGroup(click.Group):
+    """Knows the commands' names and imports only the one that is run."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """See click.Group."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """See click.Group."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{name}")
+        command: click.Command = getattr(module, name)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def group() -> None:
+    """Mooring: a TCP server for fleets of long-lived clients."""
+
+
+def main() -> None:
+    """The entry point of the command; ends the process.
+
+    Exit codes: 0 clean, 1 failed while running, 2 usage, 3 could not start, 4 target cannot be loaded.
+    """
+    group(prog_name="mooring")

@@ -1,0 +1,183 @@
+"""``mooring bench``: what a server costs, beside others that do the same work."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..bench import goals as reach
+from ..bench.about import describe
+from ..bench.measurements import database as database_measurement
+from ..bench.measurements import faults as faults_measurement
+from ..bench.measurements import idle as idle_measurement
+from ..bench.measurements import mixed as mixed_measurement
+from ..bench.measurements import models as models_measurement
+from ..bench.measurements import peers as peers_measurement
+from ..bench.plot import write_plots
+from ..bench.report import tables
+from ..bench.results import Results, read
+from ..bench.session import Session
+from ..bench.settings import Settings
+from .exits import Failed
+
+Options = dict[str, Any]
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.group
+def bench() -> None:
+    """Measure servers: CPU, latency, memory; ours beside others.
+
+    Each server runs in a process of its own on one core, the load on another. A peer that is not installed is named,
+    and left out; `pip install 'mooring[bench]'` has them all.
+    """
+
+
+def _measurement(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that all measurements have."""
+    options = [
+        click.option("--rounds", type=click.IntRange(1, 100), help="Interleaved rounds.  [default: 5, quick: 1]"),
+        click.option("--quick", is_flag=True, help="Some seconds only: shows that it runs; the figures mean nothing."),
+        click.option("--json", "json_file", type=FILE, metavar="FILE", help="Write all figures there."),
+        click.option(
+            "--plot", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Draw SVG charts there."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@bench.command
+@_measurement
+def models(**options: Any) -> None:
+    """One set of handlers under threads, epoll and hybrid."""
+    _run(options, models_measurement.measure)
+
+
+@bench.command
+@_measurement
+def peers(**options: Any) -> None:
+    """The same PING on ours, asyncio, uvloop, gevent, Twisted, threads and Redis."""
+    _run(options, peers_measurement.measure)
+
+
+@bench.command
+@click.option("--cpu", is_flag=True, help="The slow calls compute for 5 ms instead of waiting.")
+@_measurement
+def mixed(cpu: bool, **options: Any) -> None:
+    """Quick calls beside slow ones, and a handler that sleeps unexpectedly."""
+    _run(options, mixed_measurement.measure_computing if cpu else _waiting_and_surprises)
+
+
+@bench.command
+@_measurement
+def idle(**options: Any) -> None:
+    """Connections that say nothing: memory, CPU, time to accept them."""
+    _run(options, idle_measurement.measure)
+
+
+@bench.command
+@_measurement
+def database(**options: Any) -> None:
+    """The database pool beside others: cost of a loan, fairness, a query; judged against its goals."""
+    _judge(_run(options, database_measurement.measure), database_measurement.GOALS)
+
+
+@bench.command
+@_measurement
+def faults(**options: Any) -> None:
+    """The database pool when its database restarts, is away for a minute, or wears out; judged, too."""
+    _judge(_run(options, faults_measurement.measure), faults_measurement.GOALS)
+
+
+@bench.command
+@click.option(
+    "--from",
+    "files",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    help="Measure nothing; judge the figures of an earlier run. May be repeated: later files win.",
+)
+@_measurement
+def goals(files: tuple[Path, ...], **options: Any) -> None:
+    """Measure what the goals are about, and judge it; exit code 1 if one is missed or could not be measured."""
+    if files:
+        results = _read(files)
+        _write(results, options)
+    else:
+        results = _run(options, reach.measure)
+    outcomes = reach.evaluate(results)
+    click.echo(reach.table(outcomes))
+    if not all(outcome.reached for outcome in outcomes):
+        raise Failed("not all goals are reached")
+
+
+def _judge(results: Results, goals: Iterable[reach.Goal]) -> None:
+    """Say which goals are reached; a missed one is no failure of the command."""
+    click.echo(reach.table(reach.evaluate(results, goals)))
+
+
+def _waiting_and_surprises(session: Session) -> None:
+    mixed_measurement.measure_waiting(session)
+    mixed_measurement.measure_surprise(session)
+
+
+def _run(options: Options, measure: Callable[[Session], None]) -> Results:
+    """Measure, print the tables, write the files."""
+    rounds = options["rounds"]
+    settings = Settings.quick(rounds or 1) if options["quick"] else Settings(rounds=rounds or Settings.rounds)
+    session = Session(settings, _progress)
+    session.results.about.update(describe(session, _command()))
+    interrupted = False
+    try:
+        measure(session)
+    except KeyboardInterrupt:
+        interrupted = True
+    _end_progress()
+    click.echo(tables(session.results) + "\n")
+    _write(session.results, options)
+    if interrupted:
+        raise Failed("interrupted; what had been measured by then is above")
+    return session.results
+
+
+def _write(results: Results, options: Options) -> None:
+    try:
+        if options["json_file"] is not None:
+            options["json_file"].write_text(results.to_json())
+        if options["plot"] is not None:
+            write_plots(results, options["plot"])
+    except OSError as exc:
+        raise Failed(f"the results cannot be written: {exc}") from exc
+
+
+def _read(files: tuple[Path, ...]) -> Results:
+    try:
+        return read(files)
+    except (OSError, ValueError) as exc:
+        raise click.BadParameter(str(exc), param_hint="--from") from exc
+
+
+def _command() -> str:
+    return " ".join(["mooring", *sys.argv[1:]])
+
+
+def _progress(line: str) -> None:
+    """One line, over the last one where somebody watches."""
+    if sys.stderr.isatty():
+        width = shutil.get_terminal_size().columns - 1
+        click.echo(f"\r{line.splitlines()[0][:width]}\x1b[K", nl=False, err=True)
+    else:
+        click.echo(line, err=True)
+
+
+def _end_progress() -> None:
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", nl=False, err=True)

@@ -1,0 +1,107 @@
+"""``mooring simulate``: many devices that push, and the proof that nothing was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+
+from ..errors import MooringError
+from ..gateway.names import check_name
+from ..gateway.simulation.fleet import Fleet
+from ..gateway.simulation.record import Comparison, Record
+from ..gateway.simulation.statistics import Statistics
+from ..gateway.simulation.verify import verify as compare
+from ..net.address import parse_address
+from ..running import raise_descriptor_limit
+from .exits import Failed
+from .logs import set_up_logging
+from .options import address, database_url
+
+
+@click.command
+@click.option("--devices", type=click.IntRange(min=1), default=200, show_default=True, metavar="N", help="How many.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    default=2.0,
+    show_default=True,
+    metavar="R",
+    help="Pushes a second of each.",
+)
+@click.option(
+    "--duration",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="How long.  [default: until Ctrl-C]",
+)
+@click.option(
+    "--server",
+    type=address,
+    default="tcp://127.0.0.1:7000",
+    show_default=True,
+    metavar="ADDRESS",
+    help="Where the gateway listens.",
+)
+@click.option("--prefix", default="sim", show_default=True, help="Devices are called PREFIX-1, PREFIX-2 and so on.")
+@click.option("--verify", type=database_url, metavar="URL", help="At the end, compare with this database.")
+def simulate(devices: int, rate: float, duration: float | None, server: str, prefix: str, verify: str | None) -> None:
+    """Log many devices in to a gateway and have them push; repeat what is not acknowledged.
+
+    With --verify the exit code is 1 if an acknowledged push is missing, altered or stored twice.
+    """
+    names = [f"{prefix}-{number}" for number in range(1, devices + 1)]
+    fault = check_name(names[-1])
+    if fault is not None:
+        raise click.BadParameter(fault, param_hint="--prefix")
+    set_up_logging("warning")
+    raise_descriptor_limit()
+    statistics, records = asyncio.run(_run(names, server, rate, duration))
+    click.echo(statistics.summary())
+    if verify is not None:
+        _report(_compare(verify, records))
+    if not statistics.acknowledged:
+        raise Failed(f"no push was acknowledged; {statistics.last_error or 'the time was too short'}")
+
+
+async def _run(names: list[str], server: str, rate: float, duration: float | None) -> tuple[Statistics, list[Record]]:
+    terminal = sys.stderr.isatty()
+    interval = 1.0 if terminal else 5.0
+    fleet = Fleet(
+        names,
+        parse_address(server),
+        rate,
+        report=_redraw if terminal else _write,
+        report_interval=interval,
+    )
+    await fleet.run(duration)
+    if terminal:
+        click.echo(err=True)
+    return fleet.statistics, fleet.records
+
+
+def _redraw(statistics: Statistics, elapsed: float) -> None:
+    """The same line again: back to its beginning, and the rest of it cleared."""
+    click.echo(f"\r{statistics.line(elapsed)}\x1b[K", nl=False, err=True)
+
+
+def _write(statistics: Statistics, elapsed: float) -> None:
+    click.echo(statistics.line(elapsed), err=True)
+
+
+def _compare(url: str, records: list[Record]) -> Comparison:
+    try:
+        return compare(url, records)
+    except MooringError as exc:
+        raise Failed(f"--verify: {exc}") from exc
+
+
+def _report(comparison: Comparison) -> None:
+    click.echo(
+        f"verified: {comparison.acknowledged} acknowledged, {comparison.stored} stored "
+        f"({comparison.unacknowledged} of them without an acknowledgement), {comparison.missing} missing, "
+        f"{comparison.altered} altered, {comparison.doubled} doubled"
+    )
+    if not comparison.holds:
+        raise Failed("the database does not hold what was acknowledged")
