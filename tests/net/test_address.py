@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 import pytest
 
-from mooring.net.address import Address, from_sockaddr, parse_address
+from mooring.net.address import Address, from_sockaddr, pack_sockaddr, parse_address, unpack_address
 
 
 @pytest.mark.parametrize(
@@ -96,3 +97,19 @@ def test_a_unix_socket_is_of_this_machine_only() -> None:
 )
 def test_what_a_socket_says_becomes_an_address(family: int, sockaddr: object, text: str) -> None:
     assert str(from_sockaddr(family, sockaddr)) == text
+
+
+@pytest.mark.parametrize(
+    ("family", "sockaddr", "address"),
+    [
+        (socket.AF_INET, ("192.0.2.7", 65535), Address("192.0.2.7", 65535)),
+        (socket.AF_INET, ("0.0.0.0", 0), Address("0.0.0.0", 0)),
+        (socket.AF_INET6, ("2001:db8::7", 7000, 0, 0), Address("2001:db8::7", 7000)),
+        (socket.AF_INET6, ("::ffff:192.0.2.7", 7000, 0, 0), Address("192.0.2.7", 7000)),
+        (socket.AF_INET6, ("fe80::1%lo", 7000, 0, 1), Address("fe80::1%lo", 7000)),
+        (socket.AF_UNIX, "", Address()),
+        (socket.AF_UNIX, b"\x00abstract", Address(path="\x00abstract")),
+    ],
+)
+def test_a_packed_peer_shows_the_address_that_it_was(family: int, sockaddr: Any, address: Address) -> None:
+    assert unpack_address(family, pack_sockaddr(family, sockaddr)) == address

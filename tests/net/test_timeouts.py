@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from mooring.net.connection import CLOSED, DRAINING, ENDING, LINGERING, CloseReason, Connection
+from mooring.net.connection import CLOSED, DRAINING, ENDING, LINGERING, CloseReason, Connection, Ending, Stall
+from mooring.net.partial import Partial
 from mooring.net.timeouts import LINGER_TIMEOUT, Timeouts, judge
 
 NONE = Timeouts(first_message=None, idle=None, heartbeat=None, frame=None, write=30.0, close=5.0)
@@ -63,7 +64,7 @@ def test_the_first_message_is_due_from_the_connect_whatever_bytes_come(connectio
 
 
 def test_a_message_that_has_begun_must_be_complete_in_time_though_bytes_trickle(connection: Connection) -> None:
-    connection._frame_since = 1000.0
+    connection._partial = Partial(1000.0)
     connection._last_received = 1029.0
     detail = "a message was begun and not complete within 30 s (frame_timeout)"
     assert passed(connection, Timeouts(), 1029.9) is None
@@ -72,7 +73,7 @@ def test_a_message_that_has_begun_must_be_complete_in_time_though_bytes_trickle(
 
 def test_while_we_do_not_read_silence_kills_nobody(connection: Connection) -> None:
     connection._reading = False
-    connection._frame_since = 1000.0
+    connection._partial = Partial(1000.0)
     connection._spoken = False
     assert judge(connection, Timeouts(heartbeat=90.0), 1e6) == (None, math.inf)
 
@@ -80,7 +81,7 @@ def test_while_we_do_not_read_silence_kills_nobody(connection: Connection) -> No
 def test_a_peer_that_takes_nothing_is_reset_also_while_we_do_not_read(connection: Connection) -> None:
     connection._reading = False
     connection._armed = True
-    connection._stalled_since = 1000.0
+    connection._stall = Stall(1000.0)
     assert judge(connection, NONE, 1029.9) == (None, 1030.0)
     detail = "the peer took nothing for 30 s (write_timeout)"
     assert passed(connection, NONE, 1030.0) == (CloseReason.STALLED, detail, True)
@@ -89,7 +90,7 @@ def test_a_peer_that_takes_nothing_is_reset_also_while_we_do_not_read(connection
 def test_slow_is_not_stalled(connection: Connection) -> None:
     connection._armed = True
     for moment in range(1000, 2000, 29):
-        connection._stalled_since = float(moment)  # the loop stores it whenever the peer took a byte
+        connection._stall = Stall(float(moment))  # the loop stores it whenever the peer took a byte
         assert passed(connection, NONE, moment + 29.9) is None
 
 
@@ -103,25 +104,25 @@ def test_a_writer_that_has_just_met_a_full_kernel_is_not_stalled_before_the_loop
 
 
 def test_a_close_that_does_not_end_is_ended(connection: Connection) -> None:
-    connection._phase, connection._close_reason, connection._since = DRAINING, CloseReason.LOCAL, 1000.0
+    connection._phase, connection._close_reason, connection._ending = DRAINING, CloseReason.LOCAL, Ending(1000.0)
     assert judge(connection, NONE, 1004.9) == (None, 1005.0)
     assert passed(connection, NONE, 1005.0) == (CloseReason.LOCAL, "not closed within 5 s (close_timeout)", True)
 
 
 def test_replies_owed_to_a_peer_that_has_finished_may_take_longer_than_a_close(connection: Connection) -> None:
-    connection._phase, connection._close_reason, connection._since = DRAINING, CloseReason.PEER, 1000.0
+    connection._phase, connection._close_reason, connection._ending = DRAINING, CloseReason.PEER, Ending(1000.0)
     assert passed(connection, Timeouts(idle=600.0), 1599.9) is None
     detail = "replies were not ready within 600 s (idle_timeout)"
     assert passed(connection, Timeouts(idle=600.0), 1600.0) == (CloseReason.IDLE, detail, True)
 
 
 def test_the_drain_of_a_stop_has_only_the_deadline_of_the_stop(connection: Connection) -> None:
-    connection._phase, connection._close_reason, connection._since = DRAINING, CloseReason.STOP, 1000.0
+    connection._phase, connection._close_reason, connection._ending = DRAINING, CloseReason.STOP, Ending(1000.0)
     assert judge(connection, Timeouts(heartbeat=90.0), 1e6) == (None, math.inf)
 
 
 def test_lingering_ends_after_a_second_in_order(connection: Connection) -> None:
-    connection._phase, connection._close_reason, connection._since = LINGERING, CloseReason.LOCAL, 1000.0
+    connection._phase, connection._close_reason, connection._ending = LINGERING, CloseReason.LOCAL, Ending(1000.0)
     assert judge(connection, NONE, 1000.9) == (None, 1000.0 + LINGER_TIMEOUT)
     assert passed(connection, NONE, 1001.0) == (CloseReason.LOCAL, "", False)
 

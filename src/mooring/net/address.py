@@ -101,3 +101,21 @@ def from_sockaddr(family: int, sockaddr: Any) -> Address:
     if host.startswith("::ffff:") and "." in host:
         host = host[len("::ffff:") :]
     return Address(host=host, port=sockaddr[1])
+
+
+def pack_sockaddr(family: int, sockaddr: Any) -> Any:
+    """A form of a peer's address that costs a third of the memory, for as long as nobody looks at it.
+
+    IPv4 and IPv6 become one number, address and port; Unix and link-local addresses stay as they are.
+    """
+    if family == socket.AF_INET or (family == socket.AF_INET6 and not sockaddr[3]):
+        return int.from_bytes(socket.inet_pton(family, sockaddr[0])) << 16 | sockaddr[1]
+    return sockaddr
+
+
+def unpack_address(family: int, packed: Any) -> Address:
+    """The Address of what ``pack_sockaddr`` gave."""
+    if isinstance(packed, int):
+        size = 4 if family == socket.AF_INET else 16
+        packed = (socket.inet_ntop(family, (packed >> 16).to_bytes(size)), packed & 0xFFFF)
+    return from_sockaddr(family, packed)

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..errors import ConnectionClosed
 from ..threads.blocking import about_to_block
 from ..threads.pending import after_batch
-from .address import Address, from_sockaddr
+from .address import Address, from_sockaddr, unpack_address
+from .partial import Partial
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -130,6 +131,26 @@ class Request:
         self.baton.acquire()
 
 
+class Stall:
+    """Since when the peer has taken none of our bytes, and how many the kernel held then. The writer's."""
+
+    __slots__ = ("since", "unsent")
+
+    def __init__(self, since: float, unsent: int = 0) -> None:
+        self.since = since
+        self.unsent = unsent
+
+
+class Ending:
+    """Since when a connection is in its present phase, and how many bytes were dropped while lingering. The loop's."""
+
+    __slots__ = ("dropped", "since")
+
+    def __init__(self, since: float) -> None:
+        self.since = since
+        self.dropped = 0
+
+
 class Engine(Protocol):
     """What a connection needs of the loop that owns it."""
 
@@ -173,14 +194,13 @@ class Connection:
         "_aborted",
         "_armed",
         "_beat_at",
-        "_chunks",
         "_close_detail",
         "_close_reason",
         "_connected",
         "_dropping",
+        "_ending",
         "_engine",
         "_eof",
-        "_frame_since",
         "_handler",
         "_held",
         "_inbox",
@@ -188,26 +208,23 @@ class Connection:
         "_last_received",
         "_lock",
         "_mask",
-        "_missing",
         "_name",
         "_outbox",
         "_outbox_size",
         "_output_over",
+        "_partial",
         "_peer",
         "_phase",
         "_reading",
         "_replies",
         "_requests",
-        "_rest",
         "_senders",
         "_served",
-        "_since",
         "_socket",
         "_spoken",
-        "_stalled_since",
+        "_stall",
         "_tick",
         "_trial",
-        "_unsent",
         "_watched",
         "_writing",
         "id",
@@ -221,7 +238,7 @@ class Connection:
         self.session: Any = None
         self._engine = engine
         self._socket = sock
-        self._peer = peer
+        self._peer = peer  # packed
         self._lock = lock
         self._name: str | None = None
         self._handler: Any = None
@@ -247,17 +264,13 @@ class Connection:
         self._trial = 0
         self._tick = 0
         self._mask = 0
-        self._rest: bytes = b""
-        self._chunks: list[bytes] | None = None
-        self._missing = 0
+        self._partial: Partial | None = None
         self._eof = False
         self._reading = True
         self._spoken = False
         self._last_received = now
-        self._frame_since = 0.0
-        self._since = 0.0
-        self._stalled_since = 0.0
-        self._unsent = 0
+        self._ending: Ending | None = None
+        self._stall: Stall | None = None
         self._beat_at = 0.0
 
     # What handlers use ----------------------------------------------------------------------------------------------
@@ -275,7 +288,7 @@ class Connection:
     @property
     def peer(self) -> Address:
         """The other end's address; IPv4-mapped addresses are shown as IPv4."""
-        return from_sockaddr(self._socket.family, self._peer)
+        return unpack_address(self._socket.family, self._peer)
 
     @property
     def local(self) -> Address:
@@ -579,7 +592,7 @@ class Connection:
                         outbox = self._outbox = deque()
                     outbox.appendleft(left)
                     self._outbox_size += len(left)
-                    self._stalled_since = time.monotonic()  # before _armed: the loop may judge it at once
+                    self._stall = Stall(time.monotonic())  # before _armed: the loop may judge it at once
                     self._armed = tell = True  # from here on the loop is the writer
                     break
                 if not outbox:
@@ -657,20 +670,21 @@ class Connections:
     """The open connections of a server; usable from any thread.
 
     ``len(connections)``, iteration over a snapshot, ``name in connections``, ``connections[name]``. The lock guards
-    both tables.
+    the names and the count; the connections themselves are in the loop's table.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._all: dict[int, Connection] = {}
+        self._count = 0
         self._names: dict[str, Connection] = {}
+        self.snapshot: Callable[[], list[Connection]] = list
+        """The connections whose descriptors are not closed yet; the loop puts its own in."""
 
     def __len__(self) -> int:
-        return len(self._all)
+        return self._count
 
     def __iter__(self) -> Iterator[Connection]:
-        with self._lock:
-            return iter(list(self._all.values()))
+        return iter([connection for connection in self.snapshot() if connection._phase < ENDING])
 
     def __contains__(self, name: object) -> bool:
         return name in self._names
@@ -707,10 +721,10 @@ class Connections:
             sent += 1
         return sent
 
-    def add(self, connection: Connection) -> None:
-        """A new connection is there (the loop's)."""
+    def add(self) -> None:
+        """Count a new connection (the loop's)."""
         with self._lock:
-            self._all[connection.id] = connection
+            self._count += 1
 
     def enter(self, name: str, connection: Connection) -> Connection | None:
         """Enter a name; returns the other connection that had it."""
@@ -725,9 +739,9 @@ class Connections:
         return older if older is not connection else None
 
     def discard(self, connection: Connection) -> None:
-        """A connection has ended (the loop's): its entries go, and only its own."""
+        """A connection has ended (the loop's): it is not counted any more, and its name goes, if it is its own."""
         with self._lock:
-            self._all.pop(connection.id, None)
+            self._count -= 1
             self._forget_locked(connection)
 
     def _forget_locked(self, connection: Connection) -> None:

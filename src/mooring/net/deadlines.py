@@ -22,8 +22,9 @@ COARSE = 10
 FAR = 100
 """Ticks from which on a deadline is far."""
 
-LONGEST_LOOK = 15.0
-"""Seconds: no look is planned further ahead, which bounds how long the ring remembers a connection that is gone."""
+LONGEST_LOOK = 40.0
+"""Seconds: no look is planned further ahead, which bounds how long the ring remembers a connection that is gone. Long
+enough for a heartbeat every 30 s to need one look each."""
 
 
 class HasTick(Protocol):
@@ -35,11 +36,21 @@ class HasTick(Protocol):
 Entry = TypeVar("Entry", bound=HasTick)
 
 
+class Slot(Generic[Entry]):
+    """The entries of one tick. They all remember the same number object: an int of its own would cost each 32 bytes."""
+
+    __slots__ = ("entries", "tick")
+
+    def __init__(self, tick: int, entry: Entry) -> None:
+        self.tick = tick
+        self.entries = [entry]
+
+
 class DeadlineRing(Generic[Entry]):
     """A sparse ring of slots. Used by one thread at a time."""
 
     def __init__(self) -> None:
-        self._slots: dict[int, list[Entry]] = {}
+        self._slots: dict[int, Slot[Entry]] = {}
         self._order: list[int] = []
         self.next_look = math.inf
         """When the next slot comes, in seconds on the monotonic clock; infinity if all are empty."""
@@ -58,14 +69,15 @@ class DeadlineRing(Generic[Entry]):
         planned = entry._tick
         if planned and planned <= tick:
             return
-        entry._tick = tick
         slot = self._slots.get(tick)
         if slot is None:
-            self._slots[tick] = [entry]
+            self._slots[tick] = Slot(tick, entry)
             heapq.heappush(self._order, tick)
             self.next_look = self._order[0] * TICK
         else:
-            slot.append(entry)
+            slot.entries.append(entry)
+            tick = slot.tick
+        entry._tick = tick
 
     def due(self, now: float) -> list[Entry]:
         """Take out and return the entries whose slot has come."""
@@ -73,7 +85,7 @@ class DeadlineRing(Generic[Entry]):
         current = math.floor(now / TICK)
         while self._order and self._order[0] <= current:
             tick = heapq.heappop(self._order)
-            for entry in self._slots.pop(tick):
+            for entry in self._slots.pop(tick).entries:
                 if entry._tick == tick:
                     entry._tick = 0
                     found.append(entry)

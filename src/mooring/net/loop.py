@@ -31,6 +31,7 @@ from typing import Any, Protocol, TypeAlias, TypeVar, cast
 from ..errors import ConnectionClosed, FrameError
 from ..framing import Framing
 from .acceptor import Acceptor
+from .address import pack_sockaddr
 from .connection import (
     CLOSED,
     DONT_WAIT,
@@ -43,11 +44,15 @@ from .connection import (
     CloseReason,
     Connection,
     Connections,
+    Ending,
     Event,
+    Stall,
 )
 from .deadlines import DeadlineRing
 from .listener import Listener
+from .partial import Partial
 from .rare import RareLog
+from .table import ConnectionTable
 from .timeouts import Timeouts, judge
 
 logger = logging.getLogger("mooring")
@@ -189,8 +194,8 @@ class Loop:
         self._take = take
         self._stripes = tuple(threading.Lock() for _ in range(STRIPES))
         self._count_lock = threading.Lock()
-        self._table: dict[int, Connection] = {}
-        self._unfinished: set[Connection] = set()
+        self._table = ConnectionTable()
+        connections.snapshot = self._table.snapshot
         self._watchers: dict[int, Callable[[], None]] = {}
         self._ring: DeadlineRing[Connection] = DeadlineRing()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
@@ -215,7 +220,7 @@ class Loop:
         self.acceptor = Acceptor(
             (),
             adopt=self._accepted,
-            has_room=lambda: len(self._unfinished) < self._max_connections,
+            has_room=lambda: self._table.count < self._max_connections,
             watch=self._watch,
             unwatch=self._unwatch,
             call_later=self.call_later,
@@ -265,7 +270,7 @@ class Loop:
         Raises:
             OSError: the socket is not connected.
         """
-        peer = sock.getpeername()
+        peer = pack_sockaddr(sock.family, sock.getpeername())
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -274,8 +279,10 @@ class Loop:
             patience = min(3 * self.write_timeout * 1000, 2**31 - 1)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(patience))
         number = next(_connection_ids)
-        connection = Connection(self, sock, peer, number, self._stripes[number % STRIPES], time.monotonic())
-        self._unfinished.add(connection)  # counted from here on, and closed at the end, come what may
+        now = self._now if threading.get_ident() == self.leader else time.monotonic()
+        connection = Connection(self, sock, peer, number, self._stripes[number % STRIPES], now)
+        self._table.add(connection)  # counted from here on, and closed at the end, come what may
+        self.connections.add()
         self.post(lambda: self._admit(connection))
         if self._over:
             self.attend(connection)
@@ -289,7 +296,7 @@ class Loop:
         """Reset what is still open; ``run`` returns soon, without those whose handlers still run."""
 
         def force() -> None:
-            for connection in list(self._unfinished):
+            for connection in self._table.snapshot():
                 connection.end(CloseReason.STOP, "not ended within the time-out of stop()", dropping=True, abort=True)
             self.call_later(0.2, lambda: setattr(self, "_forced", True))
 
@@ -297,7 +304,7 @@ class Loop:
 
     def unfinished(self) -> list[Connection]:
         """The connections that are not closed yet, for a report; a snapshot."""
-        return list(self._unfinished.copy())
+        return self._table.snapshot()
 
     # The loop's thread ----------------------------------------------------------------------------------------------
 
@@ -326,7 +333,7 @@ class Loop:
         self._now = time.monotonic()
         self._finish_turn()
         self._look_first = True  # bytes that waited in the kernel during a stall are life: look before judging
-        while not (self._stopping and (self._forced or not self._unfinished)):
+        while not (self._stopping and (self._forced or not self._table.count)):
             self._turn()
 
     def _fail(self, exc: BaseException) -> None:
@@ -343,9 +350,9 @@ class Loop:
 
     @leader_only
     def _finish_turn(self) -> None:
-        table, receive = self._table, self.receive
+        slots, receive = self._table.slots, self.receive
         for fd, mask in self._batch:
-            connection = table.get(fd)
+            connection = slots[fd]
             if connection is None:
                 watcher = self._watchers.get(fd)
                 if watcher is not None:
@@ -407,6 +414,7 @@ class Loop:
     @leader_only
     def _watch(self, fd: int, watcher: Callable[[], None]) -> None:
         self._watchers[fd] = watcher
+        self._table.make_room(fd)
         self._epoll.register(fd, IN)
 
     @leader_only
@@ -437,13 +445,11 @@ class Loop:
 
     @leader_only
     def _admit(self, connection: Connection) -> None:
-        fd = connection._socket.fileno()
-        if fd < 0:  # closed after all by the handle_new_connection that had it adopted
+        if connection._socket.fileno() < 0:  # closed after all by the handle_new_connection that had it adopted
             connection._phase, connection._output_over = CLOSED, True
-            self._unfinished.discard(connection)
+            self._table.remove(connection)
+            self.connections.discard(connection)
             return
-        self._table[fd] = connection
-        self.connections.add(connection)
         if self._stopping:
             connection.end(CloseReason.STOP, "the server stops", dropping=True)
         self.model.admitted(connection)
@@ -505,17 +511,16 @@ class Loop:
         connection._last_received = now
         if connection._input_over:
             return []
-        before = connection._rest
-        if before:
-            whole = self._assemble(connection, data)
+        partial = connection._partial
+        if partial is not None:
+            whole = partial.add(data)
             if whole is None:
                 return []
             data = whole
         try:
             messages, rest, missing = self._split(data)
         except FrameError as exc:
-            connection._rest = b""
-            connection._frame_since = 0.0
+            connection._partial = None
             # The input ends before the service begins, in which the role may be lost; we look at it after.
             connection.end(CloseReason.FRAME, str(exc))
             return [*exc.messages, Event("malformed", exc)]
@@ -526,15 +531,13 @@ class Loop:
         if messages:
             connection._spoken = True
         if rest:
-            connection._rest = rest
-            connection._missing = missing
-            if messages or not connection._frame_since:
-                connection._frame_since = now
+            if messages or partial is None:
+                partial = connection._partial = Partial(now)
                 if self._timeouts.frame is not None:
                     self._plan_look(connection, now + self._timeouts.frame, now)
-        elif before:
-            connection._rest = b""
-            connection._frame_since = 0.0
+            partial.keep(rest, missing)
+        elif partial is not None:
+            connection._partial = None
         return messages  # type: ignore[return-value]
 
     def _plan_look(self, connection: Connection, when: float, now: float) -> None:
@@ -542,22 +545,6 @@ class Loop:
             self._ring.arm(connection, when, now)
         else:
             self.post(lambda: self._ring.arm(connection, when, now))
-
-    def _assemble(self, connection: Connection, data: bytes) -> bytes | None:
-        """Put what came behind the rest; None while the framing said that this is not enough to go on with."""
-        chunks = connection._chunks
-        if len(data) < connection._missing:
-            connection._missing -= len(data)
-            if chunks is None:
-                connection._chunks = [connection._rest, data]
-            else:
-                chunks.append(data)
-            return None
-        if chunks is None:
-            return connection._rest + data
-        connection._chunks = None
-        chunks.append(data)
-        return b"".join(chunks)
 
     @leader_only
     def _event(self, connection: Connection, mask: int) -> None:
@@ -611,8 +598,8 @@ class Loop:
             baton.release()
         if reading and not connection._reading:
             connection._last_received = self._now  # the silence was our own doing
-            if connection._frame_since:
-                connection._frame_since = self._now
+            if connection._partial is not None:
+                connection._partial.since = self._now
         connection._reading = reading
         if resume:
             self.model.resume(connection)
@@ -636,8 +623,7 @@ class Loop:
         else:
             self._epoll.modify(connection._socket, wanted)
         if wanted & OUT and not known & OUT:
-            connection._unsent = unsent_bytes(connection)
-            connection._stalled_since = self._now
+            connection._stall = Stall(self._now, unsent_bytes(connection))
             self._ring.arm(connection, self._now + self.write_timeout, self._now)
 
     @leader_only
@@ -660,8 +646,7 @@ class Loop:
             connection.write_failed(exc)
             return
         if sent:
-            connection._unsent = unsent_bytes(connection)
-            connection._stalled_since = self._now
+            connection._stall = Stall(self._now, unsent_bytes(connection))
         with connection._lock:
             outbox = connection._outbox
             if sent < len(data) and outbox is not None:
@@ -681,10 +666,8 @@ class Loop:
         with connection._lock:
             connection._phase = DRAINING
             connection._watched = True
-        connection._rest = b""
-        connection._chunks = None
-        connection._missing = 0  # from here on: bytes dropped while lingering
-        connection._since = self._now
+        connection._partial = None
+        connection._ending = Ending(self._now)
         connection._tick = 0  # the deadlines are others now
         connection.fail_requests()
 
@@ -696,7 +679,7 @@ class Loop:
             broken = connection._output_over
             connection._output_over = True
             connection._phase = LINGERING
-        connection._since = self._now
+        connection._ending = Ending(self._now)
         connection._tick = 0
         if broken or connection._eof:
             self._end(connection)
@@ -719,10 +702,11 @@ class Loop:
     @leader_only
     def dropped_input(self, connection: Connection, size: int) -> None:
         """So many bytes came while the connection lingers; 0 for its end."""
-        connection._missing += size
-        if connection._phase is not LINGERING:
+        ending = connection._ending
+        if connection._phase is not LINGERING or ending is None:
             return
-        floods = connection._missing > LINGER_SIZE
+        ending.dropped += size
+        floods = ending.dropped > LINGER_SIZE
         if floods:
             # It may have filled our window and wait for it to open: only a reset tells it for sure that nobody reads.
             self._reset_on_close(connection)
@@ -740,12 +724,9 @@ class Loop:
     @leader_only
     def _end(self, connection: Connection) -> None:
         """Take the connection out of everything; ``lost`` runs after the handler that may still run."""
-        fd = connection._socket.fileno()
         if connection._mask:
             connection._mask = 0
-            self._epoll.unregister(fd)
-        if self._table.get(fd) is connection:
-            del self._table[fd]
+            self._epoll.unregister(connection._socket)
         tell_lost = self._handles_lost
         with connection._lock:
             connection._phase = ENDING
@@ -798,7 +779,7 @@ class Loop:
     def _close_descriptors(self) -> None:
         closing, self._closing = self._closing, []
         for connection in closing:
-            self._unfinished.discard(connection)
+            self._table.remove(connection)
             connection._handler = None
             connection._socket.close()
 
@@ -853,10 +834,9 @@ class Loop:
         The kernel reports room only when a third of its buffer is free, which a slow peer may need minutes for.
         """
         unsent = unsent_bytes(connection)
-        if unsent >= connection._unsent:
+        if connection._stall is not None and unsent >= connection._stall.unsent:
             return False
-        connection._unsent = unsent
-        connection._stalled_since = now
+        connection._stall = Stall(now, unsent)
         return True
 
     @leader_only
@@ -883,7 +863,7 @@ class Loop:
             return
         self._stopping = True
         self.acceptor.close()
-        for connection in list(self._unfinished):
+        for connection in self._table.snapshot():
             connection.end(CloseReason.STOP, "the server stops")
 
     @leader_only
@@ -892,7 +872,7 @@ class Loop:
         self._stopping = True
         self.model.ending()
         self.acceptor.close()
-        for connection in list(self._unfinished):
+        for connection in self._table.snapshot():
             if connection._phase < ENDING:
                 connection.end(CloseReason.STOP, "the server ended", dropping=True, abort=True)
                 try:
@@ -910,7 +890,7 @@ class Loop:
             os.close(self._wake_fd)
         self._epoll.close()
         self.leader = None
-        self._requests.extend(self._unfinished)
+        self._requests.extend(self._table.snapshot())
         self._clear_orphans()
 
     def _clear_orphans(self) -> None:
@@ -925,8 +905,11 @@ class Loop:
             with request._lock:
                 if request._served or request._writing or request._held or request._phase is CLOSED:
                     continue
+                was_open = request._phase < ENDING  # adopted when the loop was over
                 request._phase = CLOSED
-            self._unfinished.discard(request)
+            if was_open:
+                self.connections.discard(request)
+            self._table.remove(request)
             request._socket.close()
 
     def release_queued(self, running: Collection[Connection]) -> None:
@@ -950,11 +933,11 @@ class Loop:
         if self._over:
             return
         self._over = True
-        for connection in list(self._unfinished):
+        for connection in self._table.snapshot():
             connection._lock = threading.Lock()  # the parent's may have been held by a thread that is not here
             connection._phase, connection._output_over = CLOSED, True
             connection._socket.close()
-        self._unfinished.clear()
+        self._table = ConnectionTable()
         self.acceptor.abandon()
         self._epoll.close()
         os.close(self._wake_fd)
