@@ -29,7 +29,7 @@ from .heartbeat import Heartbeat
 from .models.epoll import EpollModel
 from .models.handover import Handover
 from .models.hybrid import HybridModel
-from .models.serving import Serving
+from .models.serving import NeverPaused, Serving
 from .models.thread_per_connection import ThreadPerConnectionModel
 from .net.address import Address, parse_address
 from .net.connection import CloseReason, Connection, Connections
@@ -439,7 +439,7 @@ class Server:
             handling,
             join=self._framing.join,
             attend=loop.attend,
-            is_paused=(lambda: pool.paused) if self.model == "hybrid" else (lambda: False),
+            pause=pool if self.model == "hybrid" else NeverPaused(),
             rare=loop.rare,
         )
         if self.model == "hybrid":

@@ -31,7 +31,7 @@ from mooring import (
 )
 from mooring.handler import KEYS_KEPT, Handling
 from mooring.models.hybrid import HybridModel
-from mooring.models.serving import MESSAGES_PER_SERVICE, Serving
+from mooring.models.serving import MESSAGES_PER_SERVICE, NeverPaused, Serving
 from mooring.net.connection import LOST
 from mooring.net.loop import Loop
 
@@ -598,7 +598,7 @@ def test_after_a_close_the_end_is_still_told_though_messages_before_it_are_dropp
         Handling(lambda connection, message: None, None),
         join=bytes,
         attend=lambda connection: None,
-        is_paused=lambda: False,
+        pause=NeverPaused(),
         rare=None,  # type: ignore[arg-type]
     )
     connection = Connection(None, None, "", 1, threading.Lock(), 0.0)  # type: ignore[arg-type]

@@ -23,7 +23,7 @@ import pytest
 from mooring.handler import Handling
 from mooring.models.epoll import EpollModel, append_to_inbox
 from mooring.models.handover import Handover, LoopThread
-from mooring.models.serving import Serving
+from mooring.models.serving import NeverPaused, Serving
 from mooring.net.connection import Connection
 
 Step = tuple[Any, ...]
@@ -136,7 +136,7 @@ class World:
             HANDLING,
             join=bytes,
             attend=self.requests.append,
-            is_paused=lambda: False,
+            pause=NeverPaused(),
             rare=None,  # type: ignore[arg-type]
         )
         self.model = EpollModel(self.serving, self.loop)  # type: ignore[arg-type]

@@ -35,11 +35,9 @@ LOOK_INTERVAL = 0.003
 """Seconds between two looks of the watchdog; a service seen by both is taken. Services end after 1 ms by themselves,
 so one that lasts longer is one handler's doing."""
 
-PARK_AFTER = 16
-"""Looks without a new service after which the watchdog parks: about 50 ms."""
-
-PARKED_LOOK = 0.05
-"""Seconds; parked, it looks so often all the same, as a net under a wake-up that was lost."""
+PARKED_LOOK, LONGEST_PARKED_LOOK = 0.05, 1.6
+"""Seconds; parked, it looks so often all the same, as a net under a wake-up that was lost: less often the longer
+nothing is served, so that a server to which nobody is connected does nearly nothing."""
 
 SPARES_KEPT = 3
 
@@ -267,7 +265,7 @@ class Handover:
     def _watch(self) -> None:
         seen: tuple[LoopThread | None, int] = (None, 0)
         since = 0.0
-        quiet = 0
+        parked_look = PARKED_LOOK
         while not self._ended:
             self._keep_spare()
             leader = self.leader
@@ -277,18 +275,24 @@ class Handover:
             if self._late:
                 self._report_stuck(now)
             if look != seen:
-                seen, since, quiet = look, now, 0
+                seen, since, parked_look = look, now, PARKED_LOOK
             elif not leader.is_serving:
-                quiet += 1
+                # Nothing was served since the last look. To be woken by the next service costs as much as one look.
+                self._park(leader, look[1], parked_look if self.parked else PARKED_LOOK)
+                parked_look = min(2 * parked_look, LONGEST_PARKED_LOOK)
+                continue
             elif now - since >= LOOK_INTERVAL / 2 and self.take_role(leader, announced=False):
                 continue  # to start the next spare at once
-            if quiet < PARK_AFTER:
-                self._watchdog_baton.acquire(timeout=LOOK_INTERVAL)
-                continue
-            self.watchdog_parked = True
-            if leader.service == look[1]:  # else one was opened before the leader could see that we park
-                self._watchdog_baton.acquire(timeout=PARKED_LOOK)
-            self.watchdog_parked = False
+            self._watchdog_baton.acquire(timeout=LOOK_INTERVAL)
+
+    def _park(self, leader: LoopThread, service: int, longest: float) -> None:
+        """Sleep until a service is opened."""
+        self.watchdog_parked = True
+        with self._lock:  # a barrier: the leader sees that we park, or we see its service
+            none_opened = leader.service == service
+        if none_opened:
+            self._watchdog_baton.acquire(timeout=longest)
+        self.watchdog_parked = False
 
     def _report_stuck(self, now: float) -> None:
         with self._lock:

@@ -64,8 +64,10 @@ class HybridModel(EpollModel):
         handover = self._handover
         if handover is None or not handover.parked or self._pool.paused:
             return False
-        route = self._route
-        return route is None or self._is_quick(route, connection)
+        experience = self._experience
+        if experience is not None:  # one route for all, and not pinned: `_is_quick` without the calls
+            return connection._trial <= 0 and experience.on_loop
+        return self._route is None or self._is_quick(self._route, connection)
 
     def deliver(self, connection: Connection, items: list[Item]) -> None:
         """See Model. Events go to the pool unless everything is pinned to the loop: nothing is known of them."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import FrameError, MooringError
 from ..handler import Call, Handling, Route
@@ -25,6 +25,18 @@ SERVICE_TIME = 0.001
 """Seconds after which a service ends, so that one connection cannot hold a thread while others wait."""
 
 logger = logging.getLogger("mooring")
+
+
+class Pausable(Protocol):
+    """Tells whether handlers may start. An attribute, as it is asked before every message."""
+
+    paused: bool
+
+
+class NeverPaused:
+    """For models without a thread pool."""
+
+    paused = False
 
 
 class Meter:
@@ -85,7 +97,7 @@ class Serving:
         handling: the handler.
         join: frames a reply.
         attend: has the loop look at a connection.
-        is_paused: whether no handler may start at present.
+        pause: while it is ``paused`` no handler starts; the thread pool, where there is one.
         rare: for lines that a peer can cause.
     """
 
@@ -95,11 +107,11 @@ class Serving:
         *,
         join: Callable[[bytes], bytes],
         attend: Callable[[Connection], None],
-        is_paused: Callable[[], bool],
+        pause: Pausable,
         rare: RareLog,
     ) -> None:
         self.handling = handling
-        self.is_paused = is_paused
+        self._pause = pause
         self.attend = attend
         self.may_run_here: Callable[[Route, Connection], bool] = lambda route, connection: True
         """Whether a call of this route may run on the loop thread; the hybrid model puts its own in."""
@@ -121,9 +133,11 @@ class Serving:
             How many were run (or dropped, after a close); the caller keeps the others.
         """
         received, join, encode, clock = self._received, self._join, self._encode, time.monotonic
-        replies, note = meter.replies, None if meter.here else self.note_in_pool
+        replies, note, pause = meter.replies, None if meter.here else self.note_in_pool, self._pause
         meter.route = self._route
-        done, total = 0, len(items)
+        done, most = 0, min(len(items), MESSAGES_PER_SERVICE)
+        known: Any = None
+        frame = b""
         last = clock()
         limit = last + SERVICE_TIME
         for item in items:
@@ -144,26 +158,28 @@ class Serving:
                     meter.routes.append(call.route)
                     reply = call.route.function(connection, *call.arguments)
                 if reply is not None:
-                    if type(reply) is bytes and encode is None:
-                        try:
-                            replies.append(join(reply))
-                        except FrameError as exc:
-                            raise self._wrong_reply(exc) from exc
-                    else:
+                    if type(reply) is not bytes or encode is not None:
                         self._take(connection, reply, replies)
+                    else:
+                        if reply is not known:  # a constant, such as an acknowledgement, is framed once for all
+                            try:
+                                frame = join(reply)
+                            except FrameError as exc:
+                                raise self._wrong_reply(exc) from exc
+                            known = reply
+                        replies.append(frame)
             except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end a thread of ours
                 self._handler_failed(connection, exc)
             done += 1
             now = clock()
-            if now - last > LATE and now - last > meter.longest:
-                meter.longest, meter.longest_route = now - last, meter.route
+            took = now - last
+            if took > LATE and took > meter.longest:
+                meter.longest, meter.longest_route = took, meter.route
             if note is not None and meter.route is not None and type(item) is not Event:
-                note(connection, meter.route, now - last, meter.announced is not None)
+                note(connection, meter.route, took, meter.announced is not None)
                 meter.announced = None
             last = now
-            if done < total and (
-                done >= MESSAGES_PER_SERVICE or now > limit or connection._outbox_size > OUTBOX_MARK or self.is_paused()
-            ):
+            if done >= most or now > limit or connection._outbox_size > OUTBOX_MARK or pause.paused:
                 break
         if replies:
             data = replies[0] if len(replies) == 1 else b"".join(replies)
@@ -187,7 +203,7 @@ class Serving:
         meter = meter_of_this_thread()
         items = self.take_inbox(connection)
         done = 0
-        if items and not (self.is_paused() and items[0] is not LOST):
+        if items and not (self._pause.paused and items[0] is not LOST):
             done = self.run(connection, items, meter)
             meter.forget()
         return self.finish(connection, items, done)

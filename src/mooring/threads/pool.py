@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar
 
-from .core import PAUSED
 from .mapping import checked_buffersize, results_of, submit_all, submit_as_needed
 from .sizing import checked_sizes
 from .staff import EXIT_PATIENCE, Staff, _release
@@ -42,6 +41,9 @@ class ThreadPool(Staff):
 
     Raises:
         ValueError: a size below 1, ``max_size`` below ``min_size``, a negative limit or time.
+
+    Attributes:
+        paused: whether no task may start at present; not to be set. Plain, for those who ask for every message.
 
     All methods may be called from any thread, though not from a signal handler or a ``__del__``: the mutex is not
     reentrant, and both can run in the middle of another call.
@@ -178,18 +180,15 @@ class ThreadPool(Staff):
         with self._mutex:
             self._check_alive_locked("pause")
             self._core.pause()
+            self.paused = True
             waiters = self._core.due_waiters()
         _release(waiters)
-
-    @property
-    def paused(self) -> bool:
-        """Whether no task may start at present; read without the mutex, for those who ask often."""
-        return self._core.state is PAUSED
 
     def resume(self) -> None:
         """Go on after ``pause``; harmless if the pool is not paused."""
         with self._mutex:
             orders = self._core.resume()
+            self.paused = False
         self._carry_out(orders)
 
     def wait_for_completion(self, timeout: float | None = None) -> bool:
@@ -231,6 +230,7 @@ class ThreadPool(Staff):
         tasks: deque[Task] = deque()
         with self._mutex:
             self._core.shut()
+            self.paused = False
             if cancel_futures:
                 tasks = self._core.take_queue()
             if not wait:

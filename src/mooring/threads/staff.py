@@ -33,8 +33,9 @@ _pool_numbers = itertools.count()
 class Staff(Executor):
     """The private half of ``ThreadPool``, which see.
 
-    ``_mutex`` guards ``_core`` with all its fields, and ``_exit_patience``. Under it only fields change: tasks,
-    callbacks, log lines, thread starts and waiting have no place there. ``_advisers`` is replaced, never changed.
+    ``_mutex`` guards ``_core`` with all its fields, ``paused`` and ``_exit_patience``. Under it only fields change:
+    tasks, callbacks, log lines, thread starts and waiting have no place there. ``_advisers`` is replaced, never
+    changed.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Staff(Executor):
         )
         self._advisers: tuple[tuple[Callable[[], bool] | None, Describe | None], ...] = ()
         self._sampler = Sampler(self, f"sampler of {self._name}")
+        self.paused = False
         self._exit_patience: float | None = None  # None: as long as it takes
         interpreter_exit.register(self)
 
@@ -184,6 +186,7 @@ class Staff(Executor):
         worker.leaves = True
         with self._mutex:
             tasks = self._core.break_down()
+            self.paused = False
             reason = self._core.refusal()
             orders = self._core.settle()
             waiters = self._core.due_waiters()
@@ -304,6 +307,7 @@ class Staff(Executor):
         with self._mutex:
             self._core.exiting = True
             self._core.shut()
+            self.paused = False
             orders = self._core.settle()
         self._carry_out(orders)
 
