@@ -133,7 +133,7 @@ class ThreadPool(Staff):
         with self._mutex:
             self._check_alive_locked("resize")
             orders = self._core.resize(lowest, highest)
-        self._carry_out(orders)
+        self._carry_out_and_tell(orders)
 
     def adjust(self) -> int:
         """Take one step of sizing now, and return how many threads are allowed from now on.
@@ -190,7 +190,7 @@ class ThreadPool(Staff):
         """Go on after ``pause``; harmless if the pool is not paused."""
         with self._mutex:
             orders = self._core.resume()
-        self._carry_out(orders)
+        self._carry_out_and_tell(orders)
 
     def wait_for_completion(self, timeout: float | None = None) -> bool:
         """Wait for a moment in which no task runs or is queued; on a paused pool, for one in which none runs.
@@ -238,7 +238,7 @@ class ThreadPool(Staff):
             orders = self._core.settle()
             waiters = self._core.due_waiters()
         self._sampler.leave()
-        self._carry_out(orders)
+        self._carry_out_and_tell(orders)
         _release(waiters)
         drop_tasks(tasks)
         if wait:
