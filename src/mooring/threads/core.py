@@ -303,8 +303,8 @@ class PoolCore:
         if self.state is BROKEN:
             return BrokenThreadPool(f"thread pool {self.name} is broken: its initializer raised; see the log")
         if self.exiting:
-            return RuntimeError(f"cannot submit to thread pool {self.name}: the interpreter is shutting down")
-        return RuntimeError(f"cannot submit to thread pool {self.name} after shutdown")
+            return RuntimeError(f"cannot schedule new futures after interpreter shutdown (thread pool {self.name})")
+        return RuntimeError(f"cannot schedule new futures after shutdown (thread pool {self.name})")
 
     # --- sizing ----------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,9 @@ T = TypeVar("T")
 EXIT_PATIENCE = 5.0
 """Seconds without a finished task after which exit gives up a pool that was shut down without waiting."""
 
+ABANDONED_PATIENCE = 1.0
+"""The same for one whose queue was cancelled, too: whoever did that is in a hurry."""
+
 _pool_numbers = itertools.count()
 
 
@@ -319,20 +322,26 @@ class Staff(Executor):
 
     def _finish_exit(self) -> None:
         patience = self._exit_patience
-        if patience == 0.0:
-            return
         self._run_orphans()
-        ended = -1
+        before = self._ended()
         while not self._wait(self._core.is_over, patience):
-            with self._mutex:
-                stats = self._core.stats()
-            ended, before = stats.completed + stats.failed + stats.cancelled, ended
+            ended = self._ended()
             if ended == before:
+                with self._mutex:
+                    running, queued = self._core.running(), len(self._core.queue)
                 logger.warning(
                     "exit abandons thread pool %s, shut down without waiting: %d running and %d queued tasks, "
-                    "and none has ended for %.0f s", self._name, stats.busy, stats.queued, patience
+                    "and none has ended for %.0f s", self._name, running, queued, patience
                 )  # fmt: skip
                 return
+            before = ended
+
+    def _limit_patience_locked(self, is_cancelled: bool) -> None:
+        self._exit_patience = ABANDONED_PATIENCE if is_cancelled else EXIT_PATIENCE
+
+    def _ended(self) -> int:
+        with self._mutex:
+            return self._core.tally.ended + self._core.tally.cancelled
 
     def _reset_after_fork(self) -> None:
         self._mutex = threading.Lock()
