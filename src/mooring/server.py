@@ -447,12 +447,20 @@ class Server:
                 limit = pool.stats().max_size
                 self._handover = Handover(loop, limit=limit, name=f"{self.name or 'mooring'}-loop", rare=loop.rare)
             loop.model = HybridModel(serving, pool, loop, self._handover)
+            detach = pool.attach(
+                counts=self._database_is_there, describe=lambda thread, function, args: serving.describe(thread)
+            )
+            self._resources.callback(detach)
         elif self.model == "epoll":
             loop.model = EpollModel(serving, loop)
         else:
             name = f"{self.name or 'mooring'}-connection"
             loop.model = ThreadPerConnectionModel(serving, loop, inbox_limit=self._inbox_limit, name=name)
         return loop
+
+    def _database_is_there(self) -> bool:
+        """For sizing: handlers that wait for a database that is down are not served sooner by more threads."""
+        return self._database is None or not self._database.stats().down
 
     def _start_loop(self) -> None:
         assert self._loop is not None

@@ -18,6 +18,7 @@ from ..handler import Call, Handling, Route
 from ..net.connection import LOST, OUTBOX_MARK, CloseReason, Connection, Event, PendingReply
 from ..net.rare import RareLog
 from ..threads.blocking import announce_to
+from ..threads.tasks import name_of
 from .dispatch import LATE
 
 MESSAGES_PER_SERVICE = 64
@@ -263,6 +264,15 @@ class Serving:
             if run is not None:
                 found.append((thread, run.f_locals["connection"], frame))
         return found
+
+    def describe(self, thread: int) -> str | None:
+        """The handler that a thread runs now, by its route, and its connection; None: it runs none. For reports."""
+        run = self._find_run(sys._current_frames().get(thread))
+        if run is None:
+            return None
+        route: Route | None = run.f_locals["meter"].route
+        name = self.handling.name if route is None else name_of(route.function)
+        return f"{name} of {run.f_locals['connection']!r}"
 
     def _find_run(self, frame: FrameType | None) -> FrameType | None:
         while frame is not None:

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures.thread import BrokenThreadPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from ..errors import QueueFull
@@ -266,7 +266,7 @@ class PoolCore:
     def _wants_sampler(self) -> bool:
         if self.state is not OPEN or self.samples_fast:
             return False
-        self.samples_fast = bool(self.queue) and self.target < self.max_size
+        self.samples_fast = len(self.queue) > self.starting and self.target < self.max_size
         return self.samples_fast or self.target > self.min_size or self.is_short()
 
     # --- state and size --------------------------------------------------------------------------------------------
@@ -283,6 +283,7 @@ class PoolCore:
         """End a pause."""
         if self.state is PAUSED:
             self.state = OPEN
+            self.memory = replace(self.memory, last=None)  # the time of the pause measures nothing
         return self.settle()
 
     def shut(self) -> None:
@@ -302,8 +303,8 @@ class PoolCore:
         if self.state is BROKEN:
             return BrokenThreadPool(f"thread pool {self.name} is broken: its initializer raised; see the log")
         if self.exiting:
-            return RuntimeError(f"cannot submit to thread pool {self.name}: the interpreter is shutting down")
-        return RuntimeError(f"cannot submit to thread pool {self.name} after shutdown")
+            return RuntimeError(f"cannot schedule new futures after interpreter shutdown (thread pool {self.name})")
+        return RuntimeError(f"cannot schedule new futures after shutdown (thread pool {self.name})")
 
     # --- sizing ----------------------------------------------------------------------------------------------------
 

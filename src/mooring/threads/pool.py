@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from .mapping import checked_buffersize, results_of, submit_all, submit_as_needed
 from .sizing import checked_sizes
-from .staff import EXIT_PATIENCE, Staff, _release
+from .staff import Staff, _release
 from .stats import ThreadInfo, ThreadPoolStats
 from .tasks import Task, drop_tasks
 from .watch import Describe, name_of_task
@@ -135,7 +135,7 @@ class ThreadPool(Staff):
         with self._mutex:
             self._check_alive_locked("resize")
             orders = self._core.resize(lowest, highest)
-        self._carry_out(orders)
+        self._carry_out_and_tell(orders)
 
     def adjust(self) -> int:
         """Take one step of sizing now, and return how many threads are allowed from now on.
@@ -189,7 +189,7 @@ class ThreadPool(Staff):
         with self._mutex:
             orders = self._core.resume()
             self.paused = False
-        self._carry_out(orders)
+        self._carry_out_and_tell(orders)
 
     def wait_for_completion(self, timeout: float | None = None) -> bool:
         """Wait for a moment in which no task runs or is queued; on a paused pool, for one in which none runs.
@@ -218,8 +218,7 @@ class ThreadPool(Staff):
         - after ``shutdown()``: nothing is left.
         - after ``shutdown(wait=False)``: queued tasks still run; exit waits for them, but gives up, with a line in the
           log, when no task has ended for 5 seconds. A stuck task cannot keep the process.
-        - after ``shutdown(wait=False, cancel_futures=True)``: nothing. Running tasks are abandoned: they go on while
-          the process lives, and end with it.
+        - after ``shutdown(wait=False, cancel_futures=True)``: for running tasks, in the same way, but for 1 second.
         - without ``shutdown``: for all that was accepted, as long as it takes.
 
         Raises:
@@ -234,11 +233,11 @@ class ThreadPool(Staff):
             if cancel_futures:
                 tasks = self._core.take_queue()
             if not wait:
-                self._exit_patience = 0.0 if cancel_futures else EXIT_PATIENCE
+                self._limit_patience_locked(cancel_futures)
             orders = self._core.settle()
             waiters = self._core.due_waiters()
         self._sampler.leave()
-        self._carry_out(orders)
+        self._carry_out_and_tell(orders)
         _release(waiters)
         drop_tasks(tasks)
         if wait:

@@ -153,7 +153,7 @@ def next_step(memory: Memory, sample: Sample) -> Memory:
     """What to remember after a sample; its ``size`` is the size to have, between ``min_size`` and ``max_size``."""
     size = min(max(sample.size, sample.min_size), sample.max_size)
     last = memory.last
-    if not sample.counts or last is None or sample.now - last.now > LONGEST_WINDOW:
+    if last is None or not (last.counts and sample.counts) or sample.now - last.now > LONGEST_WINDOW:
         return _begin_again(memory, sample, size)
     if sample.now - last.now < LEAST_WINDOW:
         return replace(memory, size=size)

@@ -17,7 +17,7 @@ from .core import NEEDS_SAMPLER, NEEDS_THREADS, NO_HELP, OPEN, Help, Orders, Poo
 from .sampler import Sampler
 from .sizing import checked_sizes
 from .tasks import Task, drop_tasks, run_task
-from .watch import Describe, report_recovered, report_stuck
+from .watch import Describe, report_recovered, stuck_report
 from .worker import Worker
 
 logger = logging.getLogger("mooring.threads")
@@ -26,6 +26,9 @@ T = TypeVar("T")
 
 EXIT_PATIENCE = 5.0
 """Seconds without a finished task after which exit gives up a pool that was shut down without waiting."""
+
+ABANDONED_PATIENCE = 1.0
+"""The same for one whose queue was cancelled, too: whoever did that is in a hurry."""
 
 _pool_numbers = itertools.count()
 
@@ -97,11 +100,12 @@ class Staff(Executor):
         if help_needed is NEEDS_SAMPLER:
             self._wake_sampler()
             return
-        count = 1
         if help_needed is NEEDS_THREADS:
             with self._mutex:
-                count = self._core.settle().starting
-        exc = self._start_threads(count)
+                orders = self._core.settle()
+        else:
+            orders = Orders([], [], 1, False)
+        exc = self._carry_out(orders)
         with self._mutex:
             is_lost = exc is not None and self._core.withdraw(task)
             is_short = self._core.is_short()
@@ -194,17 +198,20 @@ class Staff(Executor):
         if posts:
             logger.error("thread pool %s: %d posted calls will never run", self._name, posts)
         _release(waiters)
-        self._carry_out(orders)
+        self._carry_out_and_tell(orders)
 
-    def _carry_out(self, orders: Orders) -> None:
-        """Do, without the mutex, what was decided under it."""
+    def _carry_out(self, orders: Orders) -> Exception | None:
+        """Do, without the mutex, what was decided under it; why the system refused a thread, if it did."""
         for worker, task in orders.handed:
             worker.hand(self, task)
         for worker in orders.leaving:
             worker.dismiss()
         if orders.wakes_sampler:
             self._wake_sampler()
-        exc = self._start_threads(orders.starting)
+        return self._start_threads(orders.starting)
+
+    def _carry_out_and_tell(self, orders: Orders) -> None:
+        exc = self._carry_out(orders)
         if exc is not None:
             self._tell_refusal(exc)
 
@@ -215,7 +222,7 @@ class Staff(Executor):
         with self._mutex:
             orders = self._core.adjust(self._core.sample(time.process_time(), _cores(), _has_gil(), counts))
             target = self._core.target
-        self._carry_out(orders)
+        self._carry_out_and_tell(orders)
         return target
 
     def _sample(self) -> float | None:
@@ -225,12 +232,18 @@ class Staff(Executor):
         with self._mutex:
             core.samples_fast = core.watched = True  # it is awake: nobody need wake it
             stuck = core.take_stuck()
-            orders = core.adjust(core.sample(time.process_time(), _cores(), _has_gil(), counts))
             queue = list(core.queue) if stuck else []
             is_full = not core.idle and core.running() >= core.max_size
-        self._carry_out(orders)
-        for worker, task, seconds in stuck:
-            report_stuck(self._name, worker.thread, task, seconds, queue, is_full, self._describe)
+        # Written before a thread takes the place of the stuck one: that may be what it waits for.
+        reports = [
+            stuck_report(self._name, worker.thread, task, seconds, queue, is_full, self._describe)
+            for worker, task, seconds in stuck
+        ]
+        with self._mutex:
+            orders = core.adjust(core.sample(time.process_time(), _cores(), _has_gil(), counts))
+        self._carry_out_and_tell(orders)
+        for report in reports:
+            logger.warning(report)
         with self._mutex:
             return core.sampling_interval()
 
@@ -309,24 +322,30 @@ class Staff(Executor):
             self._core.shut()
             self.paused = False
             orders = self._core.settle()
-        self._carry_out(orders)
+        self._carry_out_and_tell(orders)
 
     def _finish_exit(self) -> None:
         patience = self._exit_patience
-        if patience == 0.0:
-            return
         self._run_orphans()
-        ended = -1
+        before = self._ended()
         while not self._wait(self._core.is_over, patience):
-            with self._mutex:
-                stats = self._core.stats()
-            ended, before = stats.completed + stats.failed + stats.cancelled, ended
+            ended = self._ended()
             if ended == before:
+                with self._mutex:
+                    running, queued = self._core.running(), len(self._core.queue)
                 logger.warning(
                     "exit abandons thread pool %s, shut down without waiting: %d running and %d queued tasks, "
-                    "and none has ended for %.0f s", self._name, stats.busy, stats.queued, patience
+                    "and none has ended for %.0f s", self._name, running, queued, patience
                 )  # fmt: skip
                 return
+            before = ended
+
+    def _limit_patience_locked(self, is_cancelled: bool) -> None:
+        self._exit_patience = ABANDONED_PATIENCE if is_cancelled else EXIT_PATIENCE
+
+    def _ended(self) -> int:
+        with self._mutex:
+            return self._core.tally.ended + self._core.tally.cancelled
 
     def _reset_after_fork(self) -> None:
         self._mutex = threading.Lock()

@@ -20,7 +20,7 @@ Describe = Callable[[int, Callable[..., object], tuple[object, ...]], str | None
 _WAITING_FOR_ONE = {Future.result.__code__, Future.exception.__code__}
 
 
-def report_stuck(
+def stuck_report(
     pool: str,
     thread: threading.Thread,
     task: Task,
@@ -28,15 +28,15 @@ def report_stuck(
     queue: Sequence[Task],
     is_full: bool,
     describe: Describe,
-) -> None:
-    """One warning: the task, its route, its stack, and what it waits for if that is queued behind it."""
+) -> str:
+    """For the log: the task, its route, its stack, and what it waits for if that is queued behind it."""
     frame = sys._current_frames().get(thread.ident or 0)
     stack = "".join(traceback.format_stack(frame)).rstrip() if frame else "(it has just ended)"
-    logger.warning(
-        "thread pool %s: %s runs for %.1f s in %s; another thread takes its place while it lasts%s\n%s",
-        pool, name_of_task(task, thread.ident or 0, describe), seconds, thread.name,
-        explain_wait(frame, queue, is_full), stack,
-    )  # fmt: skip
+    name, why = name_of_task(task, thread.ident or 0, describe), explain_wait(frame, queue, is_full)
+    return (
+        f"thread pool {pool}: {name} runs for {seconds:.1f} s in {thread.name}; "
+        f"another thread takes its place while it lasts{why}\n{stack}"
+    )
 
 
 def report_recovered(pool: str, thread: threading.Thread, seconds: float) -> None:
