@@ -606,9 +606,8 @@ def test_stop_in_a_handler_begins_the_drain_and_the_reply_leaves(place: Place) -
     server.wait_stopped()
 
 
+@pytest.mark.parametrize("model", ["hybrid", "threads"])  # in "epoll" a handler that waits stops the only thread
 def test_stop_reports_a_stuck_handler_with_its_stack_and_ends(tcp: Place, caplog: pytest.LogCaptureFixture) -> None:
-    if tcp.model == "epoll":
-        pytest.skip("a handler that waits stops the only thread of this model, by design")
     release = threading.Event()
     begun = threading.Event()
 
@@ -657,9 +656,8 @@ def test_while_the_pool_is_paused_no_handler_starts(tcp: Place, blocking: bool |
     assert [client.recv() for _ in range(1000)] == [b"paused"] * 1000
 
 
+@pytest.mark.parametrize("model", ["hybrid"])  # which alone has a pool to pause
 def test_stop_of_a_paused_server_serves_what_waits(tcp: Place) -> None:
-    if tcp.model != "hybrid":
-        pytest.skip("only the hybrid model has a pool to pause")
     server = tcp.server(echo)
     client = tcp.client(server)
     server.threads.pause()
