@@ -115,9 +115,9 @@ def test_nobody_there_is_said_and_is_a_failure() -> None:
 
 def test_devices_answer_pings(folder: Path) -> None:
     url = f"sqlite:///{folder}/x.db"
-    heartbeat = Heartbeat(timeout=0.4, interval=0.1, message=b'{"op":"ping"}')
+    heartbeat = Heartbeat(timeout=1.2, interval=0.1, message=b'{"op":"ping"}')
     with make_gateway(database=url, bind="tcp://127.0.0.1:0", heartbeat=heartbeat) as gateway:
-        with simulate(gateway.port, "--devices", "3", "--rate", "1", "--duration", "2") as process:
+        with simulate(gateway.port, "--devices", "3", "--rate", "0.5", "--duration", "3") as process:
             assert process.wait() == 0
             assert " 0 reconnects" in process.output
         assert gateway.stats().heartbeats > 3

@@ -559,6 +559,7 @@ def test_stop_serves_what_was_read_and_sends_every_reply(place: Place) -> None:
     for future, message in futures:
         future.set_result(message)
     assert list(client) == [b"%d" % number for number in range(50)]
+    client.close()  # else the server waits for that as long as it lingers
     stopper.join(10)
     assert server.state == "stopped"
 
@@ -603,6 +604,7 @@ def test_stop_in_a_handler_begins_the_drain_and_the_reply_leaves(place: Place) -
     client = place.client(server)
     client.send(b"stop")
     assert list(client) == [b"stopping"]
+    client.close()
     server.wait_stopped()
 
 
@@ -666,6 +668,7 @@ def test_stop_of_a_paused_server_serves_what_waits(tcp: Place) -> None:
     stopper = threading.Thread(target=server.stop)
     stopper.start()
     assert list(client) == [b"waits"]
+    client.close()
     stopper.join(10)
 
 
