@@ -47,6 +47,8 @@ MODELS = ("hybrid", "epoll", "threads")
 OVERFLOWS = ("close", "drop", "block")
 FORCED_END = 5.0
 """Seconds that a stop whose time is over waits for the loop to reset what is left."""
+LAST_CALLS = 2.0
+"""Seconds that connections have to hear of their end, in the pool, when the loop has failed."""
 
 
 class ServerState(StrEnum):
@@ -477,6 +479,10 @@ class Server:
             self._report_stuck(timeout or 0.0)
             self._loop.abort_all()
             self._loop_ended.wait(FORCED_END)
+        if self._loop.error is not None and self._own_pool:
+            # A loop that ends in order waits for every `lost`; one that failed has left them in the pool's queue.
+            with contextlib.suppress(RuntimeError):  # in a task of the pool, which would wait for itself
+                self._threads.wait_for_completion(LAST_CALLS)
 
     def _report_stuck(self, timeout: float) -> None:
         assert self._loop is not None

@@ -396,8 +396,34 @@ def test_an_error_in_the_loop_ends_the_server_with_a_message(
     wait_until(lambda: lost == [CloseReason.STOP] * 5)
 
 
+def test_after_an_error_in_the_loop_those_who_wait_for_a_thread_still_hear_of_the_end(connect: Connect) -> None:
+    lost: list[CloseReason] = []
+
+    class Handler(ConnectionHandler):
+        def received(self, message: bytes) -> bytes:
+            return message
+
+        def lost(self, reason: CloseReason) -> None:
+            time.sleep(0.02)  # so that the others wait for the only thread when the loop has ended
+            lost.append(reason)
+
+    server = Server(Handler, bind="tcp://127.0.0.1:0", threads=1)
+    server.start()
+    clients = [connect(server) for _ in range(5)]
+    for client in clients:
+        client.send(b"x")
+        client.recv()
+    break_loop(server)
+    with pytest.raises(MooringError):
+        server.wait_stopped()
+    assert lost == [CloseReason.STOP] * 5
+
+
 @pytest.mark.parametrize("model", ["hybrid", "epoll", "threads"])
-def test_an_error_in_the_loop_leaves_nothing_open_though_messages_wait(model: str, connect: Connect) -> None:
+def test_an_error_in_the_loop_leaves_nothing_open_though_messages_wait(
+    model: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mooring.server.LAST_CALLS", 0.1)
     gate = threading.Event()
 
     def handler(connection: Connection, message: bytes) -> bytes:
