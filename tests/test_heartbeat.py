@@ -209,21 +209,22 @@ def test_heartbeats_go_on_while_the_pool_is_paused(serve: Serve, connect: Connec
     server.threads.resume()
 
 
+@pytest.mark.parametrize("exception", [ZeroDivisionError, SystemExit])
 def test_a_heartbeat_message_that_raises_ends_one_connection(
-    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
+    serve: Serve, connect: Connect, exception: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     first: list[int] = []
 
     def message(connection: Connection) -> bytes:
         first.append(connection.id)
         if connection.id == first[0]:
-            raise ZeroDivisionError("on purpose")
+            raise exception("on purpose")
         return b"tick"
 
     server = serve(heartbeat=Heartbeat(10.0, interval=0.1, message=message))
     assert ended(connect(server))
     assert "the heartbeat's message raised" in caplog.text
-    assert "ZeroDivisionError: on purpose" in caplog.text
+    assert f"{exception.__name__}: on purpose" in caplog.text
     assert connect(server).recv() == b"tick"
     wait_until(lambda: server.stats().closed == {CloseReason.HANDLER: 1})
 

@@ -475,16 +475,17 @@ def test_a_handler_that_raises_frame_error_gets_one_line_and_no_traceback(
     wait_until(lambda: server.stats().closed.get(CloseReason.FRAME) == 1)
 
 
+@pytest.mark.parametrize("exception", [ZeroDivisionError, SystemExit])
 @pytest.mark.parametrize("where", ["__init__", "connected", "lost", "framing", "callback"])
 def test_whatever_of_the_users_raises_ends_one_connection(
-    tcp: Place, where: str, caplog: pytest.LogCaptureFixture
+    tcp: Place, where: str, exception: type[BaseException], caplog: pytest.LogCaptureFixture
 ) -> None:
     bad: set[int] = set()
 
     class Faulty(Lines):
         def split(self, data: bytes) -> Any:
             if where == "framing" and b"bad" in data:
-                raise ZeroDivisionError("framing")
+                raise exception("framing")
             return super().split(data)
 
     class Handler(ConnectionHandler):
@@ -498,7 +499,7 @@ def test_whatever_of_the_users_raises_ends_one_connection(
         def received(self, message: bytes) -> Any:
             if where == "callback" and message == b"bad":
                 future: Future[bytes] = Future()
-                future.set_exception(ZeroDivisionError("callback"))
+                future.set_exception(exception("callback"))
                 return future
             return message
 
@@ -508,7 +509,7 @@ def test_whatever_of_the_users_raises_ends_one_connection(
         def fail(self, here: str) -> None:
             if here == where and not bad:
                 bad.add(self.connection.id)
-                raise ZeroDivisionError(here)
+                raise exception(here)
 
     server = tcp.server(Handler, framing=Faulty())
     client = tcp.client(server)
@@ -522,7 +523,7 @@ def test_whatever_of_the_users_raises_ends_one_connection(
     other = tcp.client(server)
     other.send(b"hello")
     assert other.recv() == b"hello"
-    wait_until(lambda: f"ZeroDivisionError: {where}" in caplog.text)
+    wait_until(lambda: f"{exception.__name__}: {where}" in caplog.text)
 
 
 def test_bytes_that_are_no_frame_are_answered_by_malformed_after_the_good_ones(place: Place) -> None:

@@ -275,11 +275,15 @@ def raises_before(adopt: Any, sock: socket.socket) -> None:
     raise ZeroDivisionError("on purpose")
 
 
+def exits(adopt: Any, sock: socket.socket) -> None:
+    raise SystemExit("on purpose")
+
+
 def refuses(adopt: Any, sock: socket.socket) -> None:
     return None
 
 
-@pytest.mark.parametrize("hook", [forgets_to_return, raises_after, raises_before, refuses])
+@pytest.mark.parametrize("hook", [forgets_to_return, raises_after, raises_before, exits, refuses])
 def test_what_handle_new_connection_does_not_return_is_refused_and_the_server_goes_on(model: str, hook: Any) -> None:
     server = Hooked(echo, bind="tcp://127.0.0.1:0", model=model)
     server.hook = hook
