@@ -458,6 +458,25 @@ def test_a_handler_that_raises_ends_its_connection_and_the_server_goes_on(
     wait_until(lambda: server.stats().closed.get(CloseReason.HANDLER) == 1)
 
 
+def test_a_handler_that_sends_to_a_connection_that_is_gone_is_no_error(
+    tcp: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    def handler(connection: Connection, message: bytes) -> None:
+        connection.abort()  # as a peer may at any time
+        connection.send(b"nobody hears")
+
+    server = tcp.server(handler)
+    client = tcp.client(server)
+    client.send(b"x")
+    with pytest.raises((ConnectionClosed, ConnectionResetError)):
+        client.recv()
+    wait_until(lambda: server.stats().closed.get(CloseReason.LOCAL) == 1)
+    wait_until(lambda: "gave up" in caplog.text)
+    assert all(record.levelno < logging.WARNING for record in caplog.records)
+
+
 def test_a_handler_that_raises_frame_error_gets_one_line_and_no_traceback(
     tcp: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
