@@ -294,7 +294,11 @@ class Server:
         self._set_state(ServerState.INITIALIZED)
 
     def start(self) -> None:
-        """Initialize if that has not been done, and begin to serve, in threads of the server's own. Returns at once."""
+        """Initialize if that has not been done, and begin to serve, in threads of the server's own. Returns at once.
+
+        Raises:
+            RuntimeError: the system gives no thread; the server is stopped then. Otherwise as ``initialize``.
+        """
         self.initialize()
         if not self._claim(ServerState.INITIALIZED, ServerState.RUNNING):
             return
@@ -302,7 +306,13 @@ class Server:
         self._started_at = time.monotonic()
         if self._accepting:
             self._loop.post(self._loop.acceptor.resume)
-        self._start_loop()
+        try:
+            self._start_loop()
+        except BaseException:
+            self._started_at = 0.0  # the loop has never run, so there is nothing to wait for
+            self._loop_ended.set()
+            self.stop(0)
+            raise
 
     def serve_forever(self) -> None:
         """Start, and return when the server has stopped.
