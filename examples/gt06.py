@@ -1,7 +1,7 @@
 """Trackers that speak GT06 (Concox, Jimi and many more): a framing of one's own, login, heartbeat, position, command.
 
-    python examples/gt06.py                              serves on port 7018; or: mooring serve gt06 --app-dir examples
-    python examples/gt06.py client tcp://127.0.0.1:7018  plays a tracker
+    .venv/bin/python examples/gt06.py                    serves on port 7018
+    .venv/bin/python examples/gt06.py client             plays a tracker against it
 
 The fields are those of the "GT06 GPS tracker communication protocol", version 1.8.1, and its successors. All numbers
 are big-endian. A message here is what stands between length and checksum: protocol number, content, serial number.

@@ -1,6 +1,6 @@
 """Answers ``+PONG`` to every line, as ``redis-benchmark -t ping_inline`` wants it.
 
-mooring serve --app-dir examples ping
+.venv/bin/mooring serve --app-dir examples ping
 """
 
 from mooring import Connection, Server

@@ -407,6 +407,27 @@ def test_a_failed_start_leaves_what_was_entered_and_closes_what_was_opened(made:
     assert events == ["entered", "left"]
 
 
+@pytest.mark.parametrize(
+    ("model", "which"), [("hybrid", "loop-1"), ("hybrid", "watchdog"), ("epoll", "loop"), ("threads", "loop")]
+)
+def test_a_server_that_gets_no_thread_says_so_and_leaves_nothing_open(
+    made: Made, model: str, which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def start_others(thread: threading.Thread) -> None:
+        if thread.name.endswith(which):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_others)
+    server = made(model=model)
+    with pytest.raises(RuntimeError, match="thread"):
+        server.start()
+    assert server.state == "stopped"
+    server.stop()
+
+
 def test_the_lifespan_is_left_after_the_drain_and_an_error_of_it_does_not_keep_the_server(
     made: Made, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -47,6 +47,8 @@ MODELS = ("hybrid", "epoll", "threads")
 OVERFLOWS = ("close", "drop", "block")
 FORCED_END = 5.0
 """Seconds that a stop whose time is over waits for the loop to reset what is left."""
+LAST_CALLS = 2.0
+"""Seconds that connections have to hear of their end, in the pool, when the loop has failed."""
 
 
 class ServerState(StrEnum):
@@ -292,7 +294,11 @@ class Server:
         self._set_state(ServerState.INITIALIZED)
 
     def start(self) -> None:
-        """Initialize if that has not been done, and begin to serve, in threads of the server's own. Returns at once."""
+        """Initialize if that has not been done, and begin to serve, in threads of the server's own. Returns at once.
+
+        Raises:
+            RuntimeError: the system gives no thread; the server is stopped then. Otherwise as ``initialize``.
+        """
         self.initialize()
         if not self._claim(ServerState.INITIALIZED, ServerState.RUNNING):
             return
@@ -300,7 +306,13 @@ class Server:
         self._started_at = time.monotonic()
         if self._accepting:
             self._loop.post(self._loop.acceptor.resume)
-        self._start_loop()
+        try:
+            self._start_loop()
+        except BaseException:
+            self._started_at = 0.0  # the loop has never run, so there is nothing to wait for
+            self._loop_ended.set()
+            self.stop(0)
+            raise
 
     def serve_forever(self) -> None:
         """Start, and return when the server has stopped.
@@ -485,6 +497,10 @@ class Server:
             self._report_stuck(timeout or 0.0)
             self._loop.abort_all()
             self._loop_ended.wait(FORCED_END)
+        if self._loop.error is not None and self._own_pool:
+            # A loop that ends in order waits for every `lost`; one that failed has left them in the pool's queue.
+            with contextlib.suppress(RuntimeError):  # in a task of the pool, which would wait for itself
+                self._threads.wait_for_completion(LAST_CALLS)
 
     def _report_stuck(self, timeout: float) -> None:
         assert self._loop is not None

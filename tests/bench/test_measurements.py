@@ -6,7 +6,6 @@ import ast
 import functools
 import importlib.util
 import re
-import shutil
 import socket
 from pathlib import Path
 
@@ -34,9 +33,6 @@ from mooring.cli import group
 
 ALL = (*PING, *WAITING, *COMPUTING, *MIXED_PEERS, *CPU_PEERS, *SURPRISED_PEERS, *models.MODELS, idle.MOORING)
 NOT_THERE = Contender("Nobody's server", "peers/nobody.py", package=Package("nobody_has_this", "nobody-has-this"))
-needs_redis = pytest.mark.skipif(
-    shutil.which("redis-benchmark") is None, reason="redis-benchmark is not installed: apt-get install redis-tools"
-)
 
 
 def sources() -> list[tuple[str, str, str, str]]:
@@ -59,7 +55,6 @@ def median(session: Session, *source: str) -> float:
     return figure.median
 
 
-@needs_redis
 def test_peers_leaves_what_the_goals_want(session: Session) -> None:
     peers.measure(session, [MOORING])
     assert session.results.left_out == {}
@@ -173,8 +168,8 @@ def test_a_pool_of_processes_ends_with_its_server() -> None:
 
 
 def require(contender: Contender) -> None:
-    if contender.package is not None and contender.package.missing():
-        pytest.skip(f"{contender.name} is not installed: {contender.package.missing()}")
+    missing = contender.package.missing() if contender.package is not None else ""
+    assert not missing, f"{contender.name} is not installed; script/test does it: {missing}"
 
 
 def conversation(contender: Contender, requests: list[bytes], *, pipelined: bool = False) -> list[bytes]:
@@ -209,7 +204,6 @@ def test_what_was_installed_is_in_the_report_with_its_version(session: Session) 
     assert re.fullmatch(r"\d+\.\d+.*", session.results.about["click"])
 
 
-@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server: apt-get install redis-server")
 def test_the_version_of_a_program_is_what_it_says() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+", contenders.REDIS_SERVER.version())
 

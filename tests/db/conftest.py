@@ -21,7 +21,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'test.db'}"
     value: str = request.getfixturevalue("mariadb_url")
     if request.param == "mysqldb":
-        pytest.importorskip("MySQLdb", reason="mysqlclient is not installed: pip install 'mooring[mysqlclient]'")
         return value.replace("mysql://", "mysql+mysqldb://")
     return value
 

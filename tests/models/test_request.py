@@ -176,11 +176,14 @@ def test_our_own_close_or_abort_while_waiting_raises_at_once(
             asked.result(10)
 
 
-def test_a_match_that_raises_fails_its_own_request_and_nothing_else(devices: Devices) -> None:
+@pytest.mark.parametrize("exception", [ValueError, SystemExit])
+def test_a_match_that_raises_fails_its_own_request_and_nothing_else(
+    devices: Devices, exception: type[BaseException]
+) -> None:
     connection, client = devices.connect("one")
 
     def match(message: bytes) -> bool:
-        raise ValueError("cannot read this")
+        raise exception("cannot read this")
 
     with ThreadPoolExecutor() as threads:
         broken = threads.submit(connection.request, b"a", match=match)
@@ -189,7 +192,7 @@ def test_a_match_that_raises_fails_its_own_request_and_nothing_else(devices: Dev
         assert client.recv() == b"b"
         client.send(b"ok")
         assert sound.result(10) == b"ok"
-        with pytest.raises(ValueError, match="cannot read this"):
+        with pytest.raises(exception, match="cannot read this"):
             broken.result(10)
     client.send(b"still here")
     assert devices.heard.get(timeout=10) == ("one", b"still here")

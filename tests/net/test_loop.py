@@ -78,15 +78,15 @@ def ended(client: Client) -> bool:
 @pytest.mark.parametrize(
     ("reason", "options", "sent", "detail"),
     [
-        ("first_message", {"first_message_timeout": 0.1}, b"", "no message within 0.1 s (first_message_timeout)"),
-        ("first_message", {"first_message_timeout": 0.1}, b"half", "no message within 0.1 s (first_message_timeout)"),
-        ("idle", {"idle_timeout": 0.1}, b"x\n", "nothing received for 0.1 s (idle_timeout)"),
-        ("heartbeat", {"heartbeat": Heartbeat(0.1)}, b"x\n", "nothing received for 0.1 s (heartbeat.timeout)"),
+        ("first_message", {"first_message_timeout": 0.3}, b"", "no message within 0.3 s (first_message_timeout)"),
+        ("first_message", {"first_message_timeout": 0.3}, b"half", "no message within 0.3 s (first_message_timeout)"),
+        ("idle", {"idle_timeout": 0.3}, b"x\n", "nothing received for 0.3 s (idle_timeout)"),
+        ("heartbeat", {"heartbeat": Heartbeat(0.3)}, b"x\n", "nothing received for 0.3 s (heartbeat.timeout)"),
         (
             "frame",
-            {"frame_timeout": 0.1},
+            {"frame_timeout": 0.3},
             b"x\nhalf",
-            "a message was begun and not complete within 0.1 s (frame_timeout)",
+            "a message was begun and not complete within 0.3 s (frame_timeout)",
         ),
     ],
 )
@@ -185,9 +185,9 @@ def test_a_peer_that_floods_after_our_last_word_is_cut_off(serve: Serve, connect
 
 
 def test_a_connection_that_talks_is_not_idle(serve: Serve, connect: Connect, model: str) -> None:
-    server = serve(model=model, idle_timeout=0.3, heartbeat=Heartbeat(0.3), first_message_timeout=0.3)
+    server = serve(model=model, idle_timeout=0.8, heartbeat=Heartbeat(0.8), first_message_timeout=0.8)
     client = connect(server)
-    for _ in range(12):
+    for _ in range(20):  # longer in all than each of the time-outs
         client.send(b"x")
         assert client.recv() == b"x"
         time.sleep(0.05)
@@ -195,7 +195,7 @@ def test_a_connection_that_talks_is_not_idle(serve: Serve, connect: Connect, mod
 
 
 def test_silence_while_the_server_does_not_read_kills_nobody(serve: Serve, connect: Connect) -> None:
-    server = serve(inbox_limit=2, idle_timeout=0.2, heartbeat=Heartbeat(0.2), frame_timeout=0.2)
+    server = serve(inbox_limit=2, idle_timeout=0.5, heartbeat=Heartbeat(0.5), frame_timeout=0.5)
     client = connect(server)
     messages = [b"%d" % number for number in range(20)]
     server.threads.pause()
@@ -203,7 +203,7 @@ def test_silence_while_the_server_does_not_read_kills_nobody(serve: Serve, conne
     (connection,) = wait_until(lambda: list(server.connections))
     wait_until(lambda: not connection._reading)
     client.socket.sendall(b"message\n")  # waits in the kernel, for it is not read
-    time.sleep(0.5)  # longer than each of the time-outs
+    time.sleep(0.8)  # longer than each of the time-outs
     server.threads.resume()
     assert [client.recv() for _ in range(21)] == [*messages, b"half a message"]
     assert server.stats().closed == {}
@@ -214,10 +214,10 @@ def test_a_device_is_not_silent_while_its_bytes_wait_behind_a_handler_that_takes
 ) -> None:
     def handler(connection: Connection, message: bytes) -> bytes:
         if message == b"slow":
-            time.sleep(0.6)
+            time.sleep(1.0)
         return message
 
-    server = serve(handler, model="threads", idle_timeout=0.2, heartbeat=Heartbeat(0.2))
+    server = serve(handler, model="threads", idle_timeout=0.5, heartbeat=Heartbeat(0.5))
     client = connect(server)
     client.send(b"slow")
     wait_until(lambda: server.stats().messages == 1)
@@ -229,10 +229,10 @@ def test_a_device_is_not_silent_while_its_bytes_wait_behind_a_handler_that_takes
 def test_a_stall_of_the_loop_is_not_the_devices_silence(serve: Serve, connect: Connect) -> None:
     def handler(connection: Connection, message: bytes) -> bytes:
         if message == b"stall":
-            time.sleep(0.5)
+            time.sleep(1.0)
         return message
 
-    server = serve(handler, model="epoll", idle_timeout=0.2)
+    server = serve(handler, model="epoll", idle_timeout=0.5)
     staller, other = connect(server), connect(server)
     other.send(b"hello")
     other.recv()
@@ -275,11 +275,15 @@ def raises_before(adopt: Any, sock: socket.socket) -> None:
     raise ZeroDivisionError("on purpose")
 
 
+def exits(adopt: Any, sock: socket.socket) -> None:
+    raise SystemExit("on purpose")
+
+
 def refuses(adopt: Any, sock: socket.socket) -> None:
     return None
 
 
-@pytest.mark.parametrize("hook", [forgets_to_return, raises_after, raises_before, refuses])
+@pytest.mark.parametrize("hook", [forgets_to_return, raises_after, raises_before, exits, refuses])
 def test_what_handle_new_connection_does_not_return_is_refused_and_the_server_goes_on(model: str, hook: Any) -> None:
     server = Hooked(echo, bind="tcp://127.0.0.1:0", model=model)
     server.hook = hook
@@ -321,7 +325,8 @@ def test_a_connected_socket_from_elsewhere_is_served(serve: Serve, model: str) -
 # Requests -------------------------------------------------------------------------------------------------------------
 
 
-def test_no_request_is_lost_whoever_posts_it(serve: Serve) -> None:
+def test_no_request_is_lost_whoever_posts_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mooring.net.loop.LONGEST_POLL", 60.0)  # the net that would hide a lost wake-up
     loop = serve()._loop
     assert loop is not None
     done: list[int] = []
@@ -335,7 +340,7 @@ def test_no_request_is_lost_whoever_posts_it(serve: Serve) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    wait_until(lambda: len(done) == 3000, timeout=0.9)  # less than LONGEST_POLL, which would hide a lost wake-up
+    wait_until(lambda: len(done) == 3000)
 
 
 def test_an_idle_server_sleeps(serve: Serve, connect: Connect, model: str) -> None:
@@ -395,8 +400,34 @@ def test_an_error_in_the_loop_ends_the_server_with_a_message(
     wait_until(lambda: lost == [CloseReason.STOP] * 5)
 
 
+def test_after_an_error_in_the_loop_those_who_wait_for_a_thread_still_hear_of_the_end(connect: Connect) -> None:
+    lost: list[CloseReason] = []
+
+    class Handler(ConnectionHandler):
+        def received(self, message: bytes) -> bytes:
+            return message
+
+        def lost(self, reason: CloseReason) -> None:
+            time.sleep(0.02)  # so that the others wait for the only thread when the loop has ended
+            lost.append(reason)
+
+    server = Server(Handler, bind="tcp://127.0.0.1:0", threads=1)
+    server.start()
+    clients = [connect(server) for _ in range(5)]
+    for client in clients:
+        client.send(b"x")
+        client.recv()
+    break_loop(server)
+    with pytest.raises(MooringError):
+        server.wait_stopped()
+    assert lost == [CloseReason.STOP] * 5
+
+
 @pytest.mark.parametrize("model", ["hybrid", "epoll", "threads"])
-def test_an_error_in_the_loop_leaves_nothing_open_though_messages_wait(model: str, connect: Connect) -> None:
+def test_an_error_in_the_loop_leaves_nothing_open_though_messages_wait(
+    model: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mooring.server.LAST_CALLS", 0.1)
     gate = threading.Event()
 
     def handler(connection: Connection, message: bytes) -> bytes:

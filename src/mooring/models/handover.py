@@ -132,13 +132,21 @@ class Handover:
         return len(self._late)
 
     def start(self) -> None:
-        """Start the first leader and the watchdog, which starts the first spare."""
+        """Start the first leader and the watchdog, which starts the first spare.
+
+        Raises:
+            RuntimeError: the system gives no thread; nothing has begun then.
+        """
         first = self._start_thread()
         if first is None:
             raise RuntimeError("no thread can be started for the loop")
         self.leader = first
+        try:
+            self._watchdog.start()
+        except RuntimeError:
+            self._dismiss(first)
+            raise
         first.baton.release()
-        self._watchdog.start()
 
     def wake_watchdog(self) -> None:
         """A service opens and the watchdog is parked."""

@@ -13,7 +13,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
-from ..errors import FrameError, MooringError
+from ..errors import ConnectionClosed, FrameError, MooringError
 from ..handler import Call, Handling, Route
 from ..net.connection import LOST, OUTBOX_MARK, CloseReason, Connection, Event, PendingReply
 from ..net.rare import RareLog
@@ -326,7 +326,10 @@ class Serving:
             self._rare.log(logging.INFO, "frame error", "%r: %s refused a message: %s", connection, name, exc)
             connection.end(CloseReason.FRAME, str(exc), dropping=True)
             return
-        if isinstance(exc, WrongReplyError):
+        if isinstance(exc, ConnectionClosed) and connection.close_reason is not None:
+            # Peers come and go: no fault of the handler's, which had something to send and nobody to send it to.
+            self._rare.log(logging.DEBUG, "gone", "%r: %s gave up: %s", connection, name, exc)
+        elif isinstance(exc, WrongReplyError):
             self._rare.log(logging.ERROR, "wrong reply", "%r: %s; the connection is closed", connection, exc)
         elif isinstance(exc, CancelledError):
             self._rare.log(logging.WARNING, "cancelled", "%r: a pending reply of %s was cancelled", connection, name)

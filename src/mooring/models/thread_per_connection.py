@@ -9,12 +9,28 @@ from __future__ import annotations
 import select
 import threading
 import time
-from typing import Any
 
 from ..net.connection import CONNECTED, DRAINING, ENDING, LINGERING, LOST, OUTBOX_MARK, CloseReason, Connection
 from ..net.loop import RECEIVE_SIZE, Item, Loop
 from .epoll import append_to_inbox
 from .serving import Serving
+
+
+class Signals:
+    """What the loop tells the thread of one connection.
+
+    Attributes:
+        baton: released by the loop when something changed; acquired by the thread.
+        all_delivered: set by the loop once ``lost`` is in the inbox, or will never be: nothing follows it. The thread
+            ends when it sees this and then an empty inbox, as nobody else takes anything out of it.
+    """
+
+    __slots__ = ("all_delivered", "baton")
+
+    def __init__(self, *, all_delivered: bool) -> None:
+        self.baton = threading.Lock()
+        self.baton.acquire()
+        self.all_delivered = all_delivered
 
 
 class ThreadPerConnectionModel:
@@ -37,31 +53,31 @@ class ThreadPerConnectionModel:
         self._loop = loop
         self._inbox_limit = inbox_limit
         self._name = name
-        self._batons: dict[Connection, threading.Lock] = {}
+        self._signals: dict[Connection, Signals] = {}
         self._tells_lost = serving.handling.lost is not None
 
     def admitted(self, connection: Connection) -> None:
         """See Model."""
-        baton = threading.Lock()
-        baton.acquire()
-        self._batons[connection] = baton
+        signals = self._signals[connection] = Signals(all_delivered=not self._tells_lost)
         if self._serving.handling.connected is not None:
             append_to_inbox(connection, [CONNECTED])
         connection._held = True
         thread = threading.Thread(
-            target=self._live, args=(connection, baton), name=f"{self._name}-{connection.id}", daemon=True
+            target=self._live, args=(connection, signals), name=f"{self._name}-{connection.id}", daemon=True
         )
         try:
             thread.start()
         except RuntimeError as exc:  # the system gives no thread
             connection._held = False
-            del self._batons[connection]
+            del self._signals[connection]
             connection.end(CloseReason.REFUSED, f"no thread for it: {exc}", dropping=True, abort=True)
 
     def deliver(self, connection: Connection, items: list[Item]) -> None:
         """See Model."""
-        if connection in self._batons:
+        signals = self._signals.get(connection)
+        if signals is not None:
             append_to_inbox(connection, items)
+            signals.all_delivered = signals.all_delivered or LOST in items
             self.changed(connection)
 
     def resume(self, connection: Connection) -> None:
@@ -70,10 +86,10 @@ class ThreadPerConnectionModel:
 
     def changed(self, connection: Connection) -> None:
         """See Model."""
-        baton = self._batons.get(connection)
-        if baton is not None:
+        signals = self._signals.get(connection)
+        if signals is not None:
             try:
-                baton.release()
+                signals.baton.release()
             except RuntimeError:
                 pass  # it is released already
 
@@ -85,15 +101,15 @@ class ThreadPerConnectionModel:
 
     # The connection's thread ----------------------------------------------------------------------------------------
 
-    def _live(self, connection: Connection, baton: threading.Lock) -> None:
+    def _live(self, connection: Connection, signals: Signals) -> None:
+        baton = signals.baton
         poller = select.poll()
         poller.register(connection._socket, select.POLLIN)
-        lost = not self._tells_lost
         while True:
             if connection._inbox and self._may_serve(connection):
-                lost = self._serve_inbox(connection) or lost
+                self._serve_inbox(connection)
             elif connection._phase >= ENDING:
-                if lost:
+                if signals.all_delivered and not connection._inbox:
                     break
                 baton.acquire()
             elif connection._phase is LINGERING:
@@ -110,7 +126,7 @@ class ThreadPerConnectionModel:
         self._loop.attend(connection)
 
     def _forget(self, connection: Connection) -> None:
-        self._batons.pop(connection, None)
+        self._signals.pop(connection, None)
 
     @staticmethod
     def _may_serve(connection: Connection) -> bool:
@@ -145,22 +161,11 @@ class ThreadPerConnectionModel:
             append_to_inbox(connection, items)
         self._serve_inbox(connection)
 
-    def _serve_inbox(self, connection: Connection) -> bool:
-        """Serve what waits; True if the end of the connection was among it."""
+    def _serve_inbox(self, connection: Connection) -> None:
         with connection._lock:
             connection._served = True
-        told = False
-        more = True
-        while more:
-            told = told or self._last_is_lost(connection)
-            more = self._serving.work(connection)
-        return told and not connection._inbox
-
-    @staticmethod
-    def _last_is_lost(connection: Connection) -> bool:
-        inbox: Any = connection._inbox
-        with connection._lock:
-            return bool(inbox) and inbox[-1] is LOST
+        while self._serving.work(connection):
+            pass
 
     def _drop_input(self, connection: Connection, baton: threading.Lock) -> None:
         try:

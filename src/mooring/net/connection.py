@@ -126,7 +126,7 @@ class Request:
     def __init__(self, match: Callable[[bytes], bool]) -> None:
         self.match = match
         self.answer = b""
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self.baton = threading.Lock()
         self.baton.acquire()
 
@@ -401,7 +401,7 @@ class Connection:
             self._requests = left or None
         return len(left) < len(requests)
 
-    def _fail_request(self, request: Request, error: Exception) -> None:
+    def _fail_request(self, request: Request, error: BaseException) -> None:
         if self._withdraw(request):
             request.error = error
             request.baton.release()
@@ -420,7 +420,7 @@ class Connection:
         for request in self._requests or ():
             try:
                 fits = request.match(message)
-            except Exception as exc:  # noqa: BLE001 - code of the user's: it fails where it was handed in
+            except BaseException as exc:  # noqa: BLE001 - code of the user's: it fails where it was handed in
                 self._fail_request(request, exc)
                 continue
             if fits and self._withdraw(request):

@@ -436,7 +436,7 @@ class Loop:
             sock.close()
             self.acceptor.failures += 1
             self.rare.log(logging.DEBUG, "adopt", "a new connection was gone at once: %s", exc)
-        except Exception:  # noqa: BLE001 - code of the user's
+        except BaseException:  # noqa: BLE001 - code of the user's: its SystemExit must not end the loop
             self.rare.log(logging.ERROR, "take", "handle_new_connection raised", exc_info=True)
             self.acceptor.refuse(sock, "handle_new_connection raised")
         else:
@@ -524,7 +524,7 @@ class Loop:
             # The input ends before the service begins, in which the role may be lost; we look at it after.
             connection.end(CloseReason.FRAME, str(exc))
             return [*exc.messages, Event("malformed", exc)]
-        except Exception as exc:  # noqa: BLE001 - code of the user's
+        except BaseException as exc:  # noqa: BLE001 - code of the user's, as above
             self.rare.log(logging.ERROR, "framing", "%r: the framing raised", connection, exc_info=True)
             connection.end(CloseReason.HANDLER, f"the framing raised {exc!r}")
             return []
@@ -818,7 +818,7 @@ class Loop:
                     beaten = True
                     self._beat(connection, now)
                     next_beat = self._beats.next_beat(connection)
-            except Exception as exc:  # noqa: BLE001 - code of the user's
+            except BaseException as exc:  # noqa: BLE001 - code of the user's, as above
                 self.rare.log(logging.ERROR, "beat", "%r: the heartbeat's message raised", connection, exc_info=True)
                 connection.end(CloseReason.HANDLER, f"the heartbeat's message raised {exc!r}", dropping=True)
                 return beaten
