@@ -8,12 +8,7 @@ import pytest
 
 from mooring.bench.goals import evaluate
 from mooring.bench.measurements import database, faults
-from mooring.bench.pools import PACKAGES
 from mooring.bench.session import Session
-
-pytestmark = pytest.mark.skipif(
-    any(package.missing() for package in PACKAGES.values()), reason="not installed: pip install 'mooring[bench]'"
-)
 
 
 def test_the_pools_are_measured_beside_each_other(session: Session) -> None:
