@@ -8,6 +8,7 @@ from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CommitUnknown, PoolClosed, PoolError
+from ..threads.blocking import about_to_block
 from .driver import Cursor, Driver, Parameters
 from .slot import Slot
 
@@ -23,7 +24,8 @@ class Lease:
     """A connection on loan. It serves one thread at a time; any thread may return it.
 
     It reads like a PEP 249 connection: ``close()`` returns it, and what PEP 249 does not name comes from the driver's
-    own connection. ``with lease:`` returns it at the end.
+    own connection. ``with lease:`` returns it at the end. Its methods announce to the engine that the thread will wait
+    (``mooring.blocking``).
 
     ``live``, ``refusal`` and ``reported`` are guarded by the pool's mutex for writing; ``broken`` and ``read_only``
     belong to the thread that uses the lease.
@@ -100,6 +102,7 @@ class Lease:
         Raises:
             The driver's own errors; PoolError after the lease has been returned.
         """
+        about_to_block()  # it may have been borrowed long ago, by another thread
         cursor = self._driver.cursor(self.raw)
         try:
             cursor.execute(sql, params)
@@ -114,6 +117,7 @@ class Lease:
         Raises:
             The driver's own errors; PoolError after the lease has been returned.
         """
+        about_to_block()
         cursor = self._driver.cursor(self.raw)
         try:
             cursor.executemany(sql, list(rows))
@@ -135,6 +139,7 @@ class Lease:
         Raises:
             CommitUnknown: the connection was lost meanwhile: the transaction may be stored or not.
         """
+        about_to_block()
         connection = self.raw
         try:
             connection.commit()
@@ -146,6 +151,7 @@ class Lease:
 
     def rollback(self) -> None:
         """Roll the open transaction back, if there is one."""
+        about_to_block()
         connection = self.raw
         try:
             connection.rollback()

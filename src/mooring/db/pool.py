@@ -68,6 +68,7 @@ class ConnectionPool:
         # A pool that opens in the caller's thread needs no thread at all.
         self._has_housekeeper = driver.opens_inline
         self._ping_after = options.ping_after
+        self._prepares_again = options.reset_on_return == "full" and options.on_connect is not None
         self.Warning = driver.errors.Warning
         self.Error = driver.errors.Error
         self.InterfaceError = driver.errors.InterfaceError
@@ -180,6 +181,8 @@ class ConnectionPool:
         slot = lease._slot
         try:
             is_good = not lease.broken and self._driver.reset(slot.connection)
+            if is_good and self._prepares_again:
+                self._opening.prepare(slot.connection)
         except Exception as exc:  # noqa: BLE001 - whatever the driver raises, the connection is closed
             self._events.tell(PoolEventKind.CLOSED, f"a returned connection could not be reset: {exc}")
             is_good = False
