@@ -35,6 +35,7 @@ class Lease:
         broken: its connection must not be lent again.
         refusal: why it cannot be used any more; None while it can.
         since: when it was lent, on the pool's clock.
+        thread: the one that borrowed it.
     """
 
     # Class attributes, because most leases keep these values, and setting them would cost on each loan.
@@ -49,7 +50,7 @@ class Lease:
         self._pool = pool
         self._driver = driver
         self.since = since
-        self._thread = current_thread()
+        self.thread = current_thread()
         self._code = code
         self._place = place
 
@@ -83,11 +84,7 @@ class Lease:
     @property
     def holder(self) -> str:
         """Who borrowed it, and where."""
-        return f"{self._thread.name} ({self.place})"
-
-    def is_held_by_this_thread(self) -> bool:
-        """Whether the calling thread borrowed it."""
-        return self._thread is current_thread()
+        return f"{self.thread.name} ({self.place})"
 
     def execute(self, sql: str, params: Parameters = ()) -> Cursor:
         """Run one statement.

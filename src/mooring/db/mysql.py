@@ -21,6 +21,7 @@ from .dialing import dial, dial_unix
 from .driver import ConnectFailure, Cursor, DriverErrors, ServerLimits
 from .url import DatabaseURL
 
+RETURNED: Final = "its connection has been returned to the pool"
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0
 WRITE_TIMEOUT: Final = 30.0
@@ -35,10 +36,7 @@ else:
 
 
 class MySQLCursor(pymysql.cursors.Cursor):
-    """PyMySQL's cursor, except that no parameters means "send as is", and that it ends with its lease.
-
-    An interrupted query ends the connection.
-    """
+    """PyMySQL's cursor, except that no parameters means "send as is", and that it ends with its lease."""
 
     _executed: Any
 
@@ -59,24 +57,16 @@ class MySQLCursor(pymysql.cursors.Cursor):
         return connection is not None and connection.loan != self._loan
 
     def _get_db(self) -> Any:
-        if self._is_over():
-            raise pymysql.ProgrammingError("Cursor closed: its connection has been returned to the pool")
-        return super()._get_db()  # type: ignore[misc]
+        # Called four times for each statement, so it asks nobody else.
+        connection: Any = self.connection
+        if connection is not None and connection.loan == self._loan:
+            return connection
+        raise pymysql.ProgrammingError("Cursor closed" + (": " + RETURNED if connection is not None else ""))
 
     def _check_executed(self) -> None:
         if self._is_over():
-            raise pymysql.ProgrammingError("Cursor closed: its connection has been returned to the pool")
+            raise pymysql.ProgrammingError(f"Cursor closed: {RETURNED}")
         super()._check_executed()  # type: ignore[misc]
-
-    def _query(self, q: Any) -> Any:
-        try:
-            return super()._query(q)  # type: ignore[misc]
-        except Exception:
-            raise
-        except BaseException:
-            # Half a question or half an answer is on the wire: the next user would read the rest of it.
-            self.connection._force_close()  # type: ignore[attr-defined]
-            raise
 
 
 class MySQLConnection(_Base):
@@ -118,6 +108,12 @@ class MySQLConnection(_Base):
         self._begin_use()
         try:
             return super().query(sql, unbuffered)
+        except Exception:
+            raise
+        except BaseException:
+            # Half a question or half an answer is on the wire: the next user would read the rest of it.
+            self.drop()
+            raise
         finally:
             self._in_use.release()
 
@@ -197,12 +193,10 @@ class MySQLConnection(_Base):
         self.autocommit(autocommit)
 
     def forget_cursors(self) -> None:
-        """Close all cursors, without the I/O of their own ``close``: what is unread has been looked for before."""
-        self.loan += 1
-        if self.cursors:
-            for cursor in list(self.cursors):
-                cursor.connection = cursor._executed = None
-            self.cursors.clear()
+        """Close the cursors of other classes, without the I/O of their own ``close``: nothing is unread any more."""
+        for cursor in list(self.cursors):
+            cursor.connection = cursor._executed = None
+        self.cursors.clear()
 
 
 class MySQLDriver:
@@ -375,7 +369,9 @@ class MySQLDriver:
     def reset(self, connection: MySQLConnection) -> bool:
         if connection._sock is None or _has_unread_result(connection):
             return False
-        connection.forget_cursors()
+        connection.loan += 1
+        if connection.cursors:
+            connection.forget_cursors()
         if self._reset_on_return != "rollback":
             if self._reset_on_return == "full":
                 connection.start_over(self._url.collation, autocommit=self._autocommit)
@@ -401,8 +397,7 @@ class MySQLDriver:
         return mysql_errors.lost_writer(exc)
 
     def cursor(self, connection: MySQLConnection) -> Cursor:
-        cursor: Cursor = connection.cursor()
-        return cursor
+        return MySQLCursor(connection)
 
     def begin(self, connection: MySQLConnection, isolation: str | None, read_only: bool) -> None:
         cursor = connection.cursor()

@@ -37,8 +37,8 @@ class MySQLConnectionPool(ConnectionPool):
         ping_after: seconds of idleness after which a connection is asked before it is lent.
         leak_after: seconds after which the log names who still holds a connection; ``math.inf`` for never.
         fail_fast_after: seconds of the database's absence after which callers get PoolUnavailable at once.
-        reset_on_return: ``"rollback"`` ends an open transaction; ``"full"`` also forgets variables, temporary tables and
-            locks, for two round trips more; ``"none"`` trusts the borrowers.
+        reset_on_return: ``"rollback"`` ends an open transaction; ``"full"`` also forgets variables, temporary tables
+            and locks, for two round trips more; ``"none"`` trusts the borrowers.
         on_connect: called with each new driver connection, and again after each full reset.
         on_event: called with each ``PoolEvent``; must be quick.
 
