@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from mooring.db import ConnectionPool, open_pool
 MakePool = Callable[..., ConnectionPool]
 
 
+def require_mysqlclient() -> None:
+    """Fail, with what to do, if the second MySQL driver is missing."""
+    if importlib.util.find_spec("MySQLdb") is None:
+        pytest.fail("mysqlclient is not installed: run script/test, which sees to it", pytrace=False)
+
+
 @pytest.fixture(params=["sqlite", "mariadb", "mysqldb"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of each kind."""
@@ -21,6 +28,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'test.db'}"
     value: str = request.getfixturevalue("mariadb_url")
     if request.param == "mysqldb":
+        require_mysqlclient()
         return value.replace("mysql://", "mysql+mysqldb://")
     return value
 

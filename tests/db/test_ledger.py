@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 from fake_driver import Clock
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from mooring.db.lease import Lease
 from mooring.db.ledger import Ledger, PoolState
 from mooring.db.options import PoolOptions
 from mooring.db.slot import Slot, Waiter, WaiterState
 from mooring.errors import PoolBusy
+
+
+def blank_lease() -> Lease:
+    """What a caller brings along; who its pool and its driver are does not matter to the books."""
+    nobody: Any = None
+    return Lease(nobody, nobody, 0.0, blank_lease.__code__, 0)
 
 
 class Books(RuleBasedStateMachine):
@@ -44,7 +52,7 @@ class Books(RuleBasedStateMachine):
                 self.lent.append(slot)
                 return
             self.clock.advance(0.001)
-            waiter = Waiter(self.clock() + patience, self.clock())
+            waiter = Waiter(blank_lease(), self.clock() + patience, self.clock())
             try:
                 self.ledger.queue_locked(waiter)
             except PoolBusy:
@@ -95,8 +103,7 @@ class Books(RuleBasedStateMachine):
         self.clock.advance(seconds)
         with self.ledger.mutex:
             for waiter in [waiter for waiter in self.ledger.waiters if waiter.deadline <= self.clock()]:
-                self.ledger.waiters.remove(waiter)
-                waiter.settle(WaiterState.EXPIRED)
+                self.ledger.expire_locked(waiter)
         self.collect()
 
     @rule(size=st.integers(1, 4))

@@ -223,8 +223,8 @@ def test_an_interrupted_waiter_hands_on_what_it_was_given(
     class InterruptedWaiter(module.Waiter):
         __slots__ = ()
 
-        def __init__(self, deadline: float, started: float) -> None:
-            super().__init__(deadline, started)
+        def __init__(self, lease: Lease, deadline: float, started: float) -> None:
+            super().__init__(lease, deadline, started)
             self.baton = Interrupting()  # type: ignore[assignment]
 
     monkeypatch.setattr(module, "Waiter", InterruptedWaiter)

@@ -8,6 +8,7 @@ from types import CodeType, TracebackType
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import CommitUnknown, PoolClosed, PoolError
+from ..threads.blocking import about_to_block
 from .driver import Cursor, Driver, Parameters
 from .slot import Slot
 
@@ -23,7 +24,8 @@ class Lease:
     """A connection on loan. It serves one thread at a time; any thread may return it.
 
     It reads like a PEP 249 connection: ``close()`` returns it, and what PEP 249 does not name comes from the driver's
-    own connection. ``with lease:`` returns it at the end.
+    own connection. ``with lease:`` returns it at the end. Its methods announce to the engine that the thread will wait
+    (``mooring.blocking``).
 
     ``live``, ``refusal`` and ``reported`` are guarded by the pool's mutex for writing; ``broken`` and ``read_only``
     belong to the thread that uses the lease.
@@ -33,6 +35,7 @@ class Lease:
         broken: its connection must not be lent again.
         refusal: why it cannot be used any more; None while it can.
         since: when it was lent, on the pool's clock.
+        thread: the one that borrowed it.
     """
 
     # Class attributes, because most leases keep these values, and setting them would cost on each loan.
@@ -47,7 +50,7 @@ class Lease:
         self._pool = pool
         self._driver = driver
         self.since = since
-        self._thread = current_thread()
+        self.thread = current_thread()
         self._code = code
         self._place = place
 
@@ -81,11 +84,7 @@ class Lease:
     @property
     def holder(self) -> str:
         """Who borrowed it, and where."""
-        return f"{self._thread.name} ({self.place})"
-
-    def is_held_by_this_thread(self) -> bool:
-        """Whether the calling thread borrowed it."""
-        return self._thread is current_thread()
+        return f"{self.thread.name} ({self.place})"
 
     def execute(self, sql: str, params: Parameters = ()) -> Cursor:
         """Run one statement.
@@ -100,6 +99,7 @@ class Lease:
         Raises:
             The driver's own errors; PoolError after the lease has been returned.
         """
+        about_to_block()  # it may have been borrowed long ago, by another thread
         cursor = self._driver.cursor(self.raw)
         try:
             cursor.execute(sql, params)
@@ -114,6 +114,7 @@ class Lease:
         Raises:
             The driver's own errors; PoolError after the lease has been returned.
         """
+        about_to_block()
         cursor = self._driver.cursor(self.raw)
         try:
             cursor.executemany(sql, list(rows))
@@ -135,6 +136,7 @@ class Lease:
         Raises:
             CommitUnknown: the connection was lost meanwhile: the transaction may be stored or not.
         """
+        about_to_block()
         connection = self.raw
         try:
             connection.commit()
@@ -146,6 +148,7 @@ class Lease:
 
     def rollback(self) -> None:
         """Roll the open transaction back, if there is one."""
+        about_to_block()
         connection = self.raw
         try:
             connection.rollback()

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from ..errors import PoolBusy, PoolClosed, PoolUnavailable
-from .durations import DurationCounter
+from .durations import DurationCounter, class_of
 from .health import Health
 from .options import PoolOptions
 from .slot import Slot, Waiter, WaiterState
@@ -142,7 +142,7 @@ class Ledger:
             PoolClosed, PoolUnavailable.
         """
         self.refuse_closed_locked()
-        if self._fails_fast_locked():
+        if self.health.is_down and self._fails_fast_locked():
             self.counters["rejected"] += 1
             raise self.unavailable_locked()
 
@@ -152,7 +152,7 @@ class Ledger:
         Raises:
             PoolClosed.
         """
-        if self.state in (PoolState.CLOSING, PoolState.CLOSED):
+        if self.state is not OPEN and self.state is not PoolState.PAUSED:
             raise self.closed_error()
 
     def queue_locked(self, waiter: Waiter) -> None:
@@ -191,7 +191,49 @@ class Ledger:
             self._lay_down_locked(slot)
         else:
             self.active += 1
-            waiter.settle(WaiterState.GIVEN, slot=slot)
+            self.hand_over_locked(waiter, slot, self.clock())
+
+    def hand_over_locked(self, waiter: Waiter, slot: Slot, now: float) -> None:
+        """Lend an active connection to a caller who waits; all is written down before the caller wakes.
+
+        So that between two users of a connection there is one section under the mutex, not three.
+        """
+        self.lend_locked(waiter.lease, slot, now)
+        self.settle_locked(waiter, WaiterState.GIVEN, now, slot=slot)
+
+    def settle_locked(
+        self,
+        waiter: Waiter,
+        state: WaiterState,
+        now: float,
+        *,
+        slot: Slot | None = None,
+        error: Exception | None = None,
+    ) -> None:
+        """Wake a caller who is off the queue, and count how long it has waited, whatever came of it."""
+        waited = now - waiter.started
+        self.counters["waited"] += 1
+        self.wait_seconds += waited
+        self.wait.counts[class_of(waited)] += 1
+        waiter.settle(state, slot, error)
+
+    def expire_locked(self, waiter: Waiter) -> None:
+        """The caller waits no longer, unless it has been given something by now."""
+        if waiter.state is WaiterState.WAITING:
+            self.waiters.remove(waiter)
+            self.settle_locked(waiter, WaiterState.EXPIRED, self.clock())
+
+    def lend_locked(self, lease: Lease, slot: Slot, now: float) -> None:
+        """Write down that an active connection is lent."""
+        lease._slot = slot
+        lease.since = now
+        self.acquired += 1
+        self.leases.add(lease)
+
+    def unlend_locked(self, lease: Lease) -> None:
+        """The connection must be looked at before it is lent, or went to one who has given up: it was not lent."""
+        self.acquired -= 1
+        self.leases.discard(lease)
 
     def _lay_down_locked(self, slot: Slot) -> None:
         idle = self.idle
@@ -208,7 +250,7 @@ class Ledger:
             waiter = self.waiters.popleft()
             if now < waiter.deadline:
                 return waiter
-            waiter.settle(WaiterState.EXPIRED)
+            self.settle_locked(waiter, WaiterState.EXPIRED, now)
         return None
 
     def spread_locked(self) -> int:
@@ -221,7 +263,7 @@ class Ledger:
             waiter = self.next_waiter_locked()
             if waiter is not None:
                 self.opening += 1
-                waiter.settle(WaiterState.GIVEN, slot=Slot())
+                self.settle_locked(waiter, WaiterState.GIVEN, self.clock(), slot=Slot())
         return 0
 
     def refill_locked(self) -> int:
@@ -231,10 +273,13 @@ class Ledger:
         return self._openers_wanted_locked(self.min_size - self.total_locked() + self.opening)
 
     def _openers_wanted_locked(self, connections: int) -> int:
+        free = self.max_size - self.total_locked()
+        if free <= 0:
+            return 0
         # While the database is away one thread tries, not several.
         limit = 1 if self.health.is_down else OPENERS
         wanted = min(connections, limit) - self.opening
-        wanted = max(0, min(wanted, self.max_size - self.total_locked()))
+        wanted = max(0, min(wanted, free))
         self.opening += wanted
         return wanted
 
@@ -312,7 +357,7 @@ class Ledger:
     def fail_waiters_locked(self, make_error: Callable[[], Exception]) -> None:
         """Wake all who wait, each with an error of its own."""
         while self.waiters:
-            self.waiters.popleft().settle(WaiterState.FAILED, error=make_error())
+            self.settle_locked(self.waiters.popleft(), WaiterState.FAILED, self.clock(), error=make_error())
 
     # ------------------------------------------------------------------------------------------------ numbers
 

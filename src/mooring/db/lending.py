@@ -11,7 +11,7 @@ from .events import Events, PoolEventKind
 from .lease import CUT_OFF, Lease
 from .ledger import EVICTION_INTERVAL, Ledger, PoolState
 from .opening import Opening
-from .slot import Slot, Waiter, WaiterState, find_dead
+from .slot import Slot, Waiter, find_dead
 
 
 class Lending:
@@ -25,22 +25,27 @@ class Lending:
 
     # ------------------------------------------------------------------------------------------------ borrowing
 
-    def obtain(self, deadline: float) -> Slot:
+    def obtain(self, lease: Lease, deadline: float) -> Slot | None:
         """A connection that works, in the hands of this thread; waits for it until ``deadline``.
+
+        Returns:
+            None if it has been lent to ``lease`` already, by the thread that returned or opened it.
 
         Raises:
             PoolTimeout, PoolBusy, PoolUnavailable, PoolClosed.
         """
         while True:
-            slot = self._take(deadline)
+            slot = self._take(lease, deadline)
+            if slot is None:
+                return None
             if not slot.is_open:
                 self._opening.open_here(slot)
                 return slot
             if self.check(slot):
                 return slot
 
-    def _take(self, deadline: float) -> Slot:
-        """An idle connection or a permit to open one, at once or after waiting for it."""
+    def _take(self, lease: Lease, deadline: float) -> Slot | None:
+        """An idle connection or a permit to open one, at once or after waiting for it; None as for ``obtain``."""
         ledger = self._ledger
         with ledger.mutex:
             ledger.refuse_closed_locked()
@@ -48,16 +53,17 @@ class Lending:
             if slot is not None:
                 return slot
             ledger.refuse_locked()
-            waiter = Waiter(deadline, ledger.clock())
+            waiter = Waiter(lease, deadline, ledger.clock())
             ledger.queue_locked(waiter)
             count = ledger.spread_locked()
             is_down = ledger.health.is_down
-            nested = self._nested_locked()
+            nested = self._nested_locked(lease)
         if nested is not None:
             self._events.tell(
                 PoolEventKind.NESTED,
-                f"a thread waits for a second connection, and the pool has none left: {nested.holder} holds the first "
-                "one; if all threads do so they wait for each other. Return the first one before, or raise max_size",
+                f"a thread waits for a second connection at {lease.place}, and the pool has none left: {nested.holder} "
+                "holds the first one; if all threads do so they wait for each other. Return the first one before, or "
+                "raise max_size",
             )
         if is_down:
             self._opening.hurry()
@@ -66,48 +72,55 @@ class Lending:
             self.report_leaks()  # there is no housekeeper
         return self._wait(waiter)
 
-    def _nested_locked(self) -> Lease | None:
+    def _nested_locked(self, wanted: Lease) -> Lease | None:
         ledger = self._ledger
         if ledger.nesting_was_told or ledger.total_locked() < ledger.max_size:
             return None
-        lease = next((lease for lease in ledger.leases if lease.is_held_by_this_thread()), None)
-        ledger.nesting_was_told = lease is not None
-        return lease
+        for lease in ledger.leases:
+            if lease.thread is wanted.thread:
+                ledger.nesting_was_told = True
+                return lease
+        return None
 
-    def _wait(self, waiter: Waiter) -> Slot:
+    def _wait(self, waiter: Waiter) -> Slot | None:
         ledger = self._ledger
         try:
-            waiter.baton.acquire(timeout=min(max(0.0, waiter.deadline - ledger.clock()), 1e6))
+            is_settled = waiter.baton.acquire(timeout=min(max(0.0, waiter.deadline - ledger.clock()), 1e6))
         except BaseException:
             self._forsake(waiter)
             raise
+        if not is_settled:
+            with ledger.mutex:
+                ledger.expire_locked(waiter)
+        slot = waiter.slot
+        if slot is None:
+            raise waiter.error or self._timeout_error(waiter)
+        if not slot.is_open:
+            return slot
+        if slot.checked_at >= waiter.started:
+            return None  # it has worked since this caller began to wait
         with ledger.mutex:
-            if waiter.state is WaiterState.WAITING:
-                ledger.waiters.remove(waiter)
-                waiter.settle(WaiterState.EXPIRED)
-            waited = ledger.clock() - waiter.started
-            ledger.counters["waited"] += 1
-            ledger.wait_seconds += waited
-            ledger.wait.add(waited)
-            if waiter.state is WaiterState.GIVEN and waiter.slot is not None:
-                return waiter.slot
-            error = waiter.error or self._timeout_error_locked(waiter)
-        raise error
+            ledger.unlend_locked(waiter.lease)
+        return slot
 
     def _forsake(self, waiter: Waiter) -> None:
         """The waiting thread was interrupted: what it may have been given goes to the next one."""
         ledger = self._ledger
         with ledger.mutex:
-            if waiter.state is WaiterState.WAITING:
-                ledger.waiters.remove(waiter)
-                waiter.settle(WaiterState.EXPIRED)
+            ledger.expire_locked(waiter)
             slot = waiter.slot
-            if slot is not None and not slot.is_open:
+            if slot is not None and slot.is_open:
+                ledger.unlend_locked(waiter.lease)
+            elif slot is not None:
                 ledger.opening -= 1
             count = ledger.spread_locked()
         self._opening.start(count)
         if slot is not None and slot.is_open:
             self.give_away(slot)
+
+    def _timeout_error(self, waiter: Waiter) -> Exception:
+        with self._ledger.mutex:
+            return self._timeout_error_locked(waiter)
 
     def _timeout_error_locked(self, waiter: Waiter) -> Exception:
         ledger = self._ledger
@@ -125,7 +138,7 @@ class Lending:
         error.__cause__ = ledger.health.error if ledger.health.is_down else None
         return error
 
-    def interrupted(self, lease: Lease, slot: Slot) -> None:
+    def interrupted(self, lease: Lease) -> None:
         """A thread was interrupted while it borrowed: the connection must not be lost to the pool."""
         ledger = self._ledger
         with ledger.mutex:
@@ -133,7 +146,7 @@ class Lending:
             ledger.leases.discard(lease)
             lease.live = False
         if is_lent:
-            self.drop(slot, "broken")
+            self.drop(lease._slot, "broken")
 
     # ----------------------------------------------------------------------------------------------- validation
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -20,9 +21,13 @@ from .dialing import dial, dial_unix
 from .driver import ConnectFailure, Cursor, DriverErrors, ServerLimits
 from .url import DatabaseURL
 
+RETURNED: Final = "its connection has been returned to the pool"
 CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 30.0
 WRITE_TIMEOUT: Final = 30.0
+RESET_CONNECTION: Final = (
+    0x1F  # https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_com_reset_connection.html
+)
 
 if TYPE_CHECKING:
     _Base = Connection[pymysql.cursors.Cursor]
@@ -31,10 +36,7 @@ else:
 
 
 class MySQLCursor(pymysql.cursors.Cursor):
-    """PyMySQL's cursor, except that no parameters means "send as is", and that it ends with its lease.
-
-    An interrupted query ends the connection.
-    """
+    """PyMySQL's cursor, except that no parameters means "send as is", and that it ends with its lease."""
 
     _executed: Any
 
@@ -55,28 +57,20 @@ class MySQLCursor(pymysql.cursors.Cursor):
         return connection is not None and connection.loan != self._loan
 
     def _get_db(self) -> Any:
-        if self._is_over():
-            raise pymysql.ProgrammingError("Cursor closed: its connection has been returned to the pool")
-        return super()._get_db()  # type: ignore[misc]
+        # Called four times for each statement, so it asks nobody else.
+        connection: Any = self.connection
+        if connection is not None and connection.loan == self._loan:
+            return connection
+        raise pymysql.ProgrammingError("Cursor closed" + (": " + RETURNED if connection is not None else ""))
 
     def _check_executed(self) -> None:
         if self._is_over():
-            raise pymysql.ProgrammingError("Cursor closed: its connection has been returned to the pool")
+            raise pymysql.ProgrammingError(f"Cursor closed: {RETURNED}")
         super()._check_executed()  # type: ignore[misc]
-
-    def _query(self, q: Any) -> Any:
-        try:
-            return super()._query(q)  # type: ignore[misc]
-        except Exception:
-            raise
-        except BaseException:
-            # Half a question or half an answer is on the wire: the next user would read the rest of it.
-            self.connection._force_close()  # type: ignore[attr-defined]
-            raise
 
 
 class MySQLConnection(_Base):
-    """PyMySQL's connection with the TLS context of its pool, and with a memory of its cursors.
+    """PyMySQL's connection with the TLS context of its pool, a memory of its cursors, and one user at a time.
 
     PyMySQL from 1.2 on builds a context for every connection that does not forbid TLS, which costs 28 ms of CPU.
 
@@ -104,10 +98,43 @@ class MySQLConnection(_Base):
         self.loan = 0
         self.cursors: weakref.WeakSet[Any] = weakref.WeakSet()
         self._deadline = 0.0
+        self._in_use = threading.Lock()
         super().__init__(**options)
 
     def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
         return self._tls_context()
+
+    def query(self, sql: Any, unbuffered: bool = False) -> int:
+        self._begin_use()
+        try:
+            return super().query(sql, unbuffered)
+        except Exception:
+            raise
+        except BaseException:
+            # Half a question or half an answer is on the wire: the next user would read the rest of it.
+            self.drop()
+            raise
+        finally:
+            self._in_use.release()
+
+    def commit(self) -> None:
+        self._begin_use()
+        try:
+            super().commit()
+        finally:
+            self._in_use.release()
+
+    def rollback(self) -> None:
+        self._begin_use()
+        try:
+            super().rollback()
+        finally:
+            self._in_use.release()
+
+    def _begin_use(self) -> None:
+        """Refuse a second thread: both would read each other's answers, or find packets out of their order."""
+        if not self._in_use.acquire(blocking=False):
+            raise pymysql.ProgrammingError("this connection is in use by another thread; borrow one for each thread")
 
     def cursor(self, cursor: Any = None) -> Any:
         made = super().cursor(cursor)
@@ -157,13 +184,19 @@ class MySQLConnection(_Base):
         """Close the socket and nothing else."""
         self._force_close()  # type: ignore[attr-defined]
 
+    def start_over(self, collation: str | None, *, autocommit: bool) -> None:
+        """Make the session as new: transaction, variables, temporary tables, locks and all."""
+        self._execute_command(RESET_CONNECTION, b"")  # type: ignore[attr-defined]
+        self._read_ok_packet()  # type: ignore[attr-defined]
+        # The server's own defaults have come back with it, for these two as well.
+        self.set_character_set("utf8mb4", collation)
+        self.autocommit(autocommit)
+
     def forget_cursors(self) -> None:
-        """Close all cursors, without the I/O of their own ``close``: what is unread has been looked for before."""
-        self.loan += 1
-        if self.cursors:
-            for cursor in list(self.cursors):
-                cursor.connection = cursor._executed = None
-            self.cursors.clear()
+        """Close the cursors of other classes, without the I/O of their own ``close``: nothing is unread any more."""
+        for cursor in list(self.cursors):
+            cursor.connection = cursor._executed = None
+        self.cursors.clear()
 
 
 class MySQLDriver:
@@ -173,14 +206,23 @@ class MySQLDriver:
         url: where to; a ``password_file`` in it is read at each connect.
         password: a password, or a function that gives the current one at each connect; goes before the URL's.
         autocommit: whether each statement commits by itself.
+        reset_on_return: one of ``options.RESETS``.
     """
 
     dialect = "mysql"
     opens_inline = False
     errors = DriverErrors.of(pymysql)
 
-    def __init__(self, url: DatabaseURL, *, password: Password = None, autocommit: bool = True) -> None:
+    def __init__(
+        self,
+        url: DatabaseURL,
+        *,
+        password: Password = None,
+        autocommit: bool = True,
+        reset_on_return: str = "rollback",
+    ) -> None:
         self._url = url
+        self._reset_on_return = reset_on_return
         self._password = password
         self._autocommit = autocommit
         self._tls = SharedTLS(url)
@@ -189,15 +231,18 @@ class MySQLDriver:
         """Log in, at the first host that takes writes; every read, write and the connect itself end after a time.
 
         Args:
-            read_timeout: longest silence of the server during a statement, in seconds (default 30).
+            read_timeout: longest silence of the server during a statement, in seconds (default: the URL's, or 30).
         """
         hosts = list(self._url.hosts)
         connection = self._log_in_somewhere(hosts)
         if self._url.others:
             connection = self._find_writer(connection, hosts)
         # From here on statements may take longer than a handshake may.
-        connection._read_timeout = READ_TIMEOUT if read_timeout is None else read_timeout
+        connection._read_timeout = read_timeout or self._url.read_timeout or READ_TIMEOUT
         return connection
+
+    def _connect_timeout(self) -> float:
+        return self._url.connect_timeout or CONNECT_TIMEOUT
 
     def _log_in_somewhere(self, hosts: list[tuple[str, int]]) -> MySQLConnection:
         while True:
@@ -225,7 +270,7 @@ class MySQLDriver:
 
     def _log_in(self, hosts: list[tuple[str, int]]) -> MySQLConnection:
         """Connect to the first of ``hosts`` that answers, and take it off the list."""
-        deadline = time.monotonic() + CONNECT_TIMEOUT
+        deadline = time.monotonic() + self._connect_timeout()
         sock, number = self._dial(hosts)
         try:
             connection = self._unconnected(*hosts.pop(number))
@@ -244,9 +289,9 @@ class MySQLDriver:
         Raises:
             pymysql.OperationalError: 2002 or 2003, as PyMySQL's own. Then no host is left to be tried.
         """
-        path = self._url.unix_socket
+        path, timeout = self._url.unix_socket, self._connect_timeout()
         try:
-            return (dial_unix(path, CONNECT_TIMEOUT), 0) if path is not None else dial(hosts, CONNECT_TIMEOUT)
+            return (dial_unix(path, timeout), 0) if path is not None else dial(hosts, timeout)
         except OSError as exc:
             hosts.clear()
             number = CR.CR_CONN_HOST_ERROR if path is None else CR.CR_CONNECTION_ERROR
@@ -265,11 +310,12 @@ class MySQLDriver:
             password=current_password(url, self._password).encode(),
             database=url.database,
             charset="utf8mb4",
+            collation=url.collation,
             autocommit=self._autocommit,
             cursorclass=MySQLCursor,
-            connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=CONNECT_TIMEOUT,  # bounds the handshake; connect_timeout ends with the TCP connect
-            write_timeout=WRITE_TIMEOUT,
+            connect_timeout=self._connect_timeout(),
+            read_timeout=self._connect_timeout(),  # bounds the handshake; connect_timeout ends with the TCP connect
+            write_timeout=url.write_timeout or WRITE_TIMEOUT,
             ssl=None if mode in ("disabled", "preferred") else self._tls.context(),
             ssl_disabled=mode == "disabled",
             program_name="mooring",
@@ -306,7 +352,9 @@ class MySQLDriver:
 
     def limits(self, connection: MySQLConnection) -> ServerLimits | None:
         cursor = connection.cursor()
-        cursor.execute("SELECT @@wait_timeout, @@max_connections, @@version")
+        # Still a part of connecting: a server that stands still here must not hold an opener for longer.
+        with connection.until(time.monotonic() + self._connect_timeout()):
+            cursor.execute("SELECT @@wait_timeout, @@max_connections, @@version")
         wait_timeout, max_connections, version = cursor.fetchone()
         return ServerLimits(float(wait_timeout), int(max_connections), str(version))
 
@@ -315,13 +363,19 @@ class MySQLDriver:
         return sock.fileno() if sock is not None else None
 
     def ping(self, connection: MySQLConnection) -> None:
-        with connection.until(time.monotonic() + CONNECT_TIMEOUT):
+        with connection.until(time.monotonic() + self._connect_timeout()):
             connection.ping(reconnect=False)
 
     def reset(self, connection: MySQLConnection) -> bool:
         if connection._sock is None or _has_unread_result(connection):
             return False
-        connection.forget_cursors()
+        connection.loan += 1
+        if connection.cursors:
+            connection.forget_cursors()
+        if self._reset_on_return != "rollback":
+            if self._reset_on_return == "full":
+                connection.start_over(self._url.collation, autocommit=self._autocommit)
+            return True
         if not self._autocommit:
             # The status flag is not refreshed by result sets, so a SELECT may have begun a transaction unseen.
             connection.rollback()
@@ -343,8 +397,7 @@ class MySQLDriver:
         return mysql_errors.lost_writer(exc)
 
     def cursor(self, connection: MySQLConnection) -> Cursor:
-        cursor: Cursor = connection.cursor()
-        return cursor
+        return MySQLCursor(connection)
 
     def begin(self, connection: MySQLConnection, isolation: str | None, read_only: bool) -> None:
         cursor = connection.cursor()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import weakref
 from importlib import import_module
 from typing import Any, Final
 
@@ -50,7 +51,7 @@ class MySQLdbConnection(_connections.Connection):  # type: ignore[misc]
     """mysqlclient's connection, which knows its cursors; ``was_interrupted``: half an answer is on the wire."""
 
     def __init__(self, **options: Any) -> None:
-        self.open_cursors: list[Any] = []
+        self.open_cursors: weakref.WeakSet[Any] = weakref.WeakSet()
         self.was_interrupted = False
         self.is_closed = False
         super().__init__(**options)
@@ -66,8 +67,16 @@ class MySQLdbDriver:
     opens_inline = False
     errors = DriverErrors.of(MySQLdb)
 
-    def __init__(self, url: DatabaseURL, *, password: Password = None, autocommit: bool = True) -> None:
+    def __init__(
+        self,
+        url: DatabaseURL,
+        *,
+        password: Password = None,
+        autocommit: bool = True,
+        reset_on_return: str = "rollback",
+    ) -> None:
         self._url = url
+        self._reset_on_return = reset_on_return
         self._password = password
         self._autocommit = autocommit
 
@@ -95,17 +104,23 @@ class MySQLdbDriver:
         if mode not in ("disabled", "preferred"):
             options["ssl"] = {key: value for key, value in files.items() if value is not None}
             options["ssl_mode"] = _SSL_MODES[mode]
-        return MySQLdbConnection(
+        connection = MySQLdbConnection(
             user=url.user,
             password=current_password(url, self._password),
             database=url.database,
             charset="utf8mb4",
             autocommit=self._autocommit,
-            connect_timeout=_whole(mysql.CONNECT_TIMEOUT),
-            read_timeout=_whole(mysql.READ_TIMEOUT if read_timeout is None else read_timeout),
-            write_timeout=_whole(mysql.WRITE_TIMEOUT),
+            connect_timeout=_whole(url.connect_timeout or mysql.CONNECT_TIMEOUT),
+            read_timeout=_whole(read_timeout or url.read_timeout or mysql.READ_TIMEOUT),
+            write_timeout=_whole(url.write_timeout or mysql.WRITE_TIMEOUT),
             **options,
         )
+        self._choose_collation(connection)
+        return connection
+
+    def _choose_collation(self, connection: MySQLdbConnection) -> None:
+        if self._url.collation is not None:
+            connection.set_character_set("utf8mb4", self._url.collation)
 
     def _takes_writes(self, connection: MySQLdbConnection) -> bool:
         return str(_ask(connection, "SELECT @@global.read_only")[0]) in ("0", "OFF")
@@ -150,14 +165,26 @@ class MySQLdbDriver:
     def reset(self, connection: MySQLdbConnection) -> bool:
         if connection.is_closed or connection.was_interrupted:
             return False
-        for cursor in connection.open_cursors:
+        for cursor in list(connection.open_cursors):
             cursor.connection = cursor._executed = None
         connection.open_cursors.clear()
+        if self._reset_on_return == "full":
+            self._start_over(connection)
+        if self._reset_on_return != "rollback":
+            return True
         # The library does not say whether a transaction is open, so each return costs this round trip.
         connection.rollback()
         if self._autocommit and not connection.get_autocommit():
             connection.autocommit(True)
         return True
+
+    def _start_over(self, connection: MySQLdbConnection) -> None:
+        # The library's request to reset is not offered by mysqlclient; logging in once more does as much.
+        url = self._url
+        connection.change_user(url.user, current_password(url, self._password), url.database)
+        connection.set_character_set("utf8mb4")
+        self._choose_collation(connection)
+        connection.autocommit(self._autocommit)
 
     def breaks(self, exc: BaseException) -> bool:
         return not isinstance(exc, Exception) or mysql_errors.is_disconnect(exc)
@@ -170,7 +197,7 @@ class MySQLdbDriver:
 
     def cursor(self, connection: MySQLdbConnection) -> Cursor:
         cursor: Cursor = connection.cursor(MySQLdbCursor)
-        connection.open_cursors.append(cursor)
+        connection.open_cursors.add(cursor)
         return cursor
 
     def begin(self, connection: MySQLdbConnection, isolation: str | None, read_only: bool) -> None:

@@ -45,7 +45,7 @@ class Opening:
         connection = self._driver.connect()
         try:
             self._limits.read(connection)
-            self._prepare(connection)
+            self.prepare(connection)
         except BaseException:
             self._driver.close(connection)
             raise
@@ -53,7 +53,12 @@ class Opening:
             self._ledger.connect.add(self._ledger.clock() - started)
         return connection
 
-    def _prepare(self, connection: Any) -> None:
+    def prepare(self, connection: Any) -> None:
+        """Let ``on_connect`` prepare a connection that is as new.
+
+        Raises:
+            PoolError: it raised.
+        """
         on_connect = self._ledger.options.on_connect
         if on_connect is None:
             return

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from .events import PoolEvent
 
+RESETS: Final = ("rollback", "full", "none")
 _SECONDS: Final = (
     *("timeout", "max_lifetime", "max_idle", "keepalive_interval"),
     *("ping_after", "leak_after", "fail_fast_after"),
@@ -29,7 +30,8 @@ class PoolOptions:
         ping_after: seconds of idleness after which a connection is asked before it is handed out.
         leak_after: seconds after which the log names who still holds a connection; ``math.inf`` for never.
         fail_fast_after: seconds of a database's absence after which callers no longer wait for it.
-        on_connect: called with each new driver connection.
+        reset_on_return: what is done to a returned connection; one of ``RESETS``.
+        on_connect: called with each new driver connection, and again after each full reset.
         on_event: called with each ``PoolEvent``, in the thread where it happens; must be quick.
 
     Raises:
@@ -47,6 +49,7 @@ class PoolOptions:
     ping_after: float = 30.0
     leak_after: float = 60.0
     fail_fast_after: float = 5.0
+    reset_on_return: str = "rollback"
     on_connect: Callable[[Any], object] | None = None
     on_event: Callable[[PoolEvent], object] | None = None
 
@@ -61,6 +64,8 @@ class PoolOptions:
         for name in ("max_lifetime", "keepalive_interval", "leak_after"):
             if getattr(self, name) == 0:
                 raise ValueError(f"{name} must be more than 0 seconds")
+        if self.reset_on_return not in RESETS:
+            raise ValueError(f"reset_on_return must be one of {', '.join(RESETS)}, not {self.reset_on_return!r}")
         for name in ("on_connect", "on_event"):
             value = getattr(self, name)
             if value is not None and not callable(value):

@@ -68,6 +68,7 @@ class ConnectionPool:
         # A pool that opens in the caller's thread needs no thread at all.
         self._has_housekeeper = driver.opens_inline
         self._ping_after = options.ping_after
+        self._prepares_again = options.reset_on_return == "full" and options.on_connect is not None
         self.Warning = driver.errors.Warning
         self.Error = driver.errors.Error
         self.InterfaceError = driver.errors.InterfaceError
@@ -155,14 +156,24 @@ class ConnectionPool:
             try:
                 if now <= slot.fresh_until and (slot.poll is None or not slot.poll(0)):
                     return lease
-                self._unlend(lease)
+                with ledger.mutex:
+                    ledger.unlend_locked(lease)
                 if self._lending.check(slot):
                     return self._lend(lease, slot)
             except BaseException:
-                self._lending.interrupted(lease, slot)
+                self._lending.interrupted(lease)
                 raise
         deadline = now + (ledger.options.timeout if timeout is None else timeout)
-        return self._lend(lease, self._lending.obtain(deadline))
+        try:
+            slot = self._lending.obtain(lease, deadline)
+            if slot is not None:
+                self._lend(lease, slot)
+        except BaseException:
+            self._lending.interrupted(lease)
+            raise
+        if not self._has_housekeeper:
+            self._start_housekeeper()
+        return lease
 
     def return_connection(self, lease: Lease) -> None:
         """Give a connection back, from any thread; an open transaction is rolled back.
@@ -180,6 +191,8 @@ class ConnectionPool:
         slot = lease._slot
         try:
             is_good = not lease.broken and self._driver.reset(slot.connection)
+            if is_good and self._prepares_again:
+                self._opening.prepare(slot.connection)
         except Exception as exc:  # noqa: BLE001 - whatever the driver raises, the connection is closed
             self._events.tell(PoolEventKind.CLOSED, f"a returned connection could not be reset: {exc}")
             is_good = False
@@ -199,15 +212,18 @@ class ConnectionPool:
             ledger.last_good = now
             ledger.usage.counts[class_of(now - lease.since)] += 1
             if (
-                not ledger.waiters
-                and ledger.state is OPEN
+                ledger.state is OPEN
                 and slot.generation == ledger.generation
                 and now < slot.expires_at
                 and now < ledger.shrinks_at
                 and len(ledger.idle) + ledger.active + ledger.opening <= ledger.max_size
             ):
-                ledger.active -= 1
-                ledger.idle.append(slot)
+                waiter = ledger.next_waiter_locked() if ledger.waiters else None
+                if waiter is not None:
+                    ledger.hand_over_locked(waiter, slot, now)
+                else:
+                    ledger.active -= 1
+                    ledger.idle.append(slot)
                 return
         self._lending.give_away(slot)
 
@@ -235,7 +251,8 @@ class ConnectionPool:
         while self._reserve_one(wanted):
             self._opening.open_idle(deadline)
             opened += 1
-        self._start_housekeeper()
+        if not self._has_housekeeper:
+            self._start_housekeeper()
         return opened
 
     def create_new_connection(self, timeout: float = 30.0) -> Any:
@@ -356,19 +373,9 @@ class ConnectionPool:
 
     def _lend(self, lease: Lease, slot: Slot) -> Lease:
         """Hand out an active connection."""
-        lease._slot = slot
-        lease.since = self._clock()
         with self._ledger.mutex:
-            self._ledger.acquired += 1
-            self._ledger.leases.add(lease)
-        self._start_housekeeper()
+            self._ledger.lend_locked(lease, slot, self._clock())
         return lease
-
-    def _unlend(self, lease: Lease) -> None:
-        """The connection must be looked at more closely before it is lent."""
-        with self._ledger.mutex:
-            self._ledger.acquired -= 1
-            self._ledger.leases.discard(lease)
 
     def _refused(self, lease: Lease) -> PoolError:
         if lease.refusal is FORKED:
@@ -376,9 +383,8 @@ class ConnectionPool:
         return PoolError(f"{lease!r} cannot be returned to {self.name}: returned already, or of another pool")
 
     def _start_housekeeper(self) -> None:
-        if not self._has_housekeeper:
-            self._has_housekeeper = True
-            self._housekeeper.start()
+        self._has_housekeeper = True
+        self._housekeeper.start()
 
     def _reserve_one(self, wanted: int) -> bool:
         ledger = self._ledger

@@ -37,7 +37,9 @@ class MySQLConnectionPool(ConnectionPool):
         ping_after: seconds of idleness after which a connection is asked before it is lent.
         leak_after: seconds after which the log names who still holds a connection; ``math.inf`` for never.
         fail_fast_after: seconds of the database's absence after which callers get PoolUnavailable at once.
-        on_connect: called with each new driver connection.
+        reset_on_return: ``"rollback"`` ends an open transaction; ``"full"`` also forgets variables, temporary tables
+            and locks, for two round trips more; ``"none"`` trusts the borrowers.
+        on_connect: called with each new driver connection, and again after each full reset.
         on_event: called with each ``PoolEvent``; must be quick.
 
     Raises:
@@ -61,11 +63,11 @@ class MySQLConnectionPool(ConnectionPool):
         ping_after: float = 30.0,
         leak_after: float = 60.0,
         fail_fast_after: float = 5.0,
+        reset_on_return: str = "rollback",
         on_connect: Callable[[Any], object] | None = None,
         on_event: Callable[[PoolEvent], object] | None = None,
     ) -> None:
         parsed = _parsed(url, "mysql", type(self).__name__)
-        driver = _mysql_driver(parsed, password, autocommit)
         options = PoolOptions(
             name=name,
             min_size=min_size,
@@ -78,10 +80,11 @@ class MySQLConnectionPool(ConnectionPool):
             ping_after=ping_after,
             leak_after=leak_after,
             fail_fast_after=fail_fast_after,
+            reset_on_return=reset_on_return,
             on_connect=on_connect,
             on_event=on_event,
         )
-        super().__init__(parsed, driver, options)
+        super().__init__(parsed, _mysql_driver(parsed, password, autocommit, options), options)
 
 
 class SQLiteConnectionPool(ConnectionPool):
@@ -93,6 +96,7 @@ class SQLiteConnectionPool(ConnectionPool):
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db`` or ``sqlite:///:memory:``.
         password: not possible with SQLite; None.
+        reset_on_return: ``"full"`` is not possible with SQLite.
         others: as in ``MySQLConnectionPool``.
 
     Raises:
@@ -116,12 +120,15 @@ class SQLiteConnectionPool(ConnectionPool):
         ping_after: float = 30.0,
         leak_after: float = 60.0,
         fail_fast_after: float = 5.0,
+        reset_on_return: str = "rollback",
         on_connect: Callable[[Any], object] | None = None,
         on_event: Callable[[PoolEvent], object] | None = None,
     ) -> None:
         parsed = _parsed(url, "sqlite", type(self).__name__)
         if password is not None:
             raise ValueError("SQLite knows no passwords; leave password out")
+        if reset_on_return == "full":
+            raise ValueError("reset_on_return='full' is not possible with SQLite, which has no such request")
         options = PoolOptions(
             name=name,
             min_size=min_size,
@@ -134,13 +141,15 @@ class SQLiteConnectionPool(ConnectionPool):
             ping_after=ping_after,
             leak_after=leak_after,
             fail_fast_after=fail_fast_after,
+            reset_on_return=reset_on_return,
             on_connect=on_connect,
             on_event=on_event,
         )
         if parsed.in_memory:
             inf = math.inf
             options = replace(options, min_size=1, max_size=1, max_lifetime=inf, max_idle=inf, ping_after=inf)
-        super().__init__(parsed, SQLiteDriver(parsed, autocommit=autocommit), options)
+        driver = SQLiteDriver(parsed, autocommit=autocommit, reset_on_return=options.reset_on_return)
+        super().__init__(parsed, driver, options)
 
     def resize(self, min_size: int, max_size: int | None = None) -> None:
         """Change the limits, as ``ConnectionPool.resize`` does; a database in memory keeps its one connection."""
@@ -164,12 +173,13 @@ def open_pool(url: str | DatabaseURL, **options: Any) -> ConnectionPool:
     return SQLiteConnectionPool(parsed, **options)
 
 
-def _mysql_driver(url: DatabaseURL, password: Password, autocommit: bool) -> Driver:
+def _mysql_driver(url: DatabaseURL, password: Password, autocommit: bool, options: PoolOptions) -> Driver:
+    reset = options.reset_on_return
     if url.scheme not in MYSQLDB_SCHEMES:
-        return MySQLDriver(url, password=password, autocommit=autocommit)
+        return MySQLDriver(url, password=password, autocommit=autocommit, reset_on_return=reset)
     from .mysqldb import MySQLdbDriver  # an extra: imported when it is asked for
 
-    return MySQLdbDriver(url, password=password, autocommit=autocommit)
+    return MySQLdbDriver(url, password=password, autocommit=autocommit, reset_on_return=reset)
 
 
 def _parsed(url: str | DatabaseURL, dialect: str, kind: str) -> DatabaseURL:

@@ -6,7 +6,10 @@ import select
 import threading
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .lease import Lease
 
 # POLLHUP, POLLERR and POLLNVAL are reported unasked.
 _READABLE: Final = select.POLLIN | select.POLLPRI
@@ -95,13 +98,15 @@ class Waiter:
     """A caller that waits for a connection; every field but ``baton`` is guarded by the ledger's mutex.
 
     Args:
+        lease: what it will hold; made by the caller, filled in by whoever hands the connection over.
         deadline: when it no longer wants one, on the pool's clock.
         started: when it began to wait.
     """
 
-    __slots__ = ("baton", "deadline", "error", "slot", "started", "state")
+    __slots__ = ("baton", "deadline", "error", "lease", "slot", "started", "state")
 
-    def __init__(self, deadline: float, started: float) -> None:
+    def __init__(self, lease: Lease, deadline: float, started: float) -> None:
+        self.lease = lease
         self.deadline = deadline
         self.started = started
         self.state = WaiterState.WAITING
@@ -110,7 +115,7 @@ class Waiter:
         self.baton = threading.Lock()  # held until the state has changed: a wait for a lock is the cheapest there is
         self.baton.acquire()
 
-    def settle(self, state: WaiterState, *, slot: Slot | None = None, error: Exception | None = None) -> None:
+    def settle(self, state: WaiterState, slot: Slot | None, error: Exception | None) -> None:
         """Leave WAITING, and wake the caller."""
         self.state, self.slot, self.error = state, slot, error
         self.baton.release()

@@ -125,8 +125,9 @@ class SQLiteDriver:
     opens_inline = True
     errors = DriverErrors.of(sqlite3)
 
-    def __init__(self, url: DatabaseURL, *, autocommit: bool = True) -> None:
+    def __init__(self, url: DatabaseURL, *, autocommit: bool = True, reset_on_return: str = "rollback") -> None:
         self._url = url
+        self._rolls_back = reset_on_return != "none"
         self._path = url.database if url.in_memory else str(Path(url.database).absolute())
         self._turn = WriteTurn()
         self._isolation_level: Any = None if autocommit else "DEFERRED"
@@ -187,6 +188,8 @@ class SQLiteDriver:
     def reset(self, connection: SQLiteConnection) -> bool:
         for cursor in list(connection.cursors):
             cursor.close()
+        if not self._rolls_back:
+            return True
         if connection.in_transaction:
             connection.rollback()
         if connection.read_only:

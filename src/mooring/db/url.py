@@ -3,6 +3,7 @@
 sqlite:///relative.db        sqlite:////absolute.db        sqlite:///:memory:
 mysql://user:password@host:3306/database?unix_socket=/run/mysqld/mysqld.sock&password_file=/run/secrets/db
 mysql://user:password@first:3306,second:3306/database?ssl_mode=verify_identity&ssl_ca=/etc/ssl/our.pem
+mysql://user:password@host/database?read_timeout=300&collation=utf8mb4_bin
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ MYSQL_PORT: Final = 3306
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _PATHS = ("unix_socket", "password_file", "ssl_ca", "ssl_cert", "ssl_key")
-_MYSQL_OPTIONS = (*_PATHS, "ssl_mode", "charset")
+_TIMEOUTS = ("connect_timeout", "read_timeout", "write_timeout")
+_MYSQL_OPTIONS = (*_PATHS, "ssl_mode", "charset", "collation", *_TIMEOUTS)
+_COLLATION = re.compile(r"utf8mb4_[a-z0-9_]{1,50}")
+LONGEST_TIMEOUT: Final = 86400.0
 SSL_MODES: Final = ("disabled", "preferred", "required", "verify_ca", "verify_identity")
 
 
@@ -42,6 +46,9 @@ class DatabaseURL:
             ``verify_identity``.
         ssl_cert, ssl_key: files of our own certificate and its key.
         others: further hosts with their ports, in the order in which they are tried.
+        connect_timeout: seconds for connecting and logging in; 5 if None.
+        read_timeout, write_timeout: longest silence of the server during a statement, in seconds; 30 if None.
+        collation: of the connection; the server's for utf8mb4 if None.
     """
 
     scheme: str
@@ -58,6 +65,10 @@ class DatabaseURL:
     ssl_cert: str | None = None
     ssl_key: str | None = None
     others: tuple[tuple[str, int], ...] = ()
+    connect_timeout: float | None = None
+    read_timeout: float | None = None
+    write_timeout: float | None = None
+    collation: str | None = None
 
     @property
     def hosts(self) -> tuple[tuple[str, int], ...]:
@@ -84,8 +95,8 @@ class DatabaseURL:
         if self.dialect == "sqlite":
             return f"{self.scheme}:///{quote(self.database, safe='/:')}"
         user = quote(self.user, safe="") + (":***" if self.password is not None else "")
-        values = ((key, getattr(self, key)) for key in (*_PATHS, "ssl_mode"))
-        options = [f"{key}={quote(value, safe='/')}" for key, value in values if value]
+        values = ((key, getattr(self, key)) for key in (*_PATHS, "ssl_mode", "collation", *_TIMEOUTS))
+        options = [f"{key}={quote(str(value), safe='/')}" for key, value in values if value]
         query = "?" + "&".join(options) if options else ""
         database = quote(self.database, safe="")
         return f"{self.scheme}://{user}{'@' if user else ''}{self._address()}/{database}{query}"
@@ -161,6 +172,10 @@ def _parse_mysql(scheme: str, rest: str) -> DatabaseURL:
         port=hosts[0][1],
         others=tuple(hosts[1:]),
         ssl_mode=options.get("ssl_mode", "verify_identity" if "ssl_ca" in options else ""),
+        collation=options.get("collation"),
+        connect_timeout=_seconds(options, "connect_timeout"),
+        read_timeout=_seconds(options, "read_timeout"),
+        write_timeout=_seconds(options, "write_timeout"),
         **{key: options.get(key) for key in _PATHS},
     )
 
@@ -201,12 +216,29 @@ def _mysql_options(query: str) -> dict[str, str]:
             value = value.lower().replace("-", "_")
             if value not in SSL_MODES:
                 raise ValueError(f"database URL: unknown ssl_mode {value!r}; known are {', '.join(SSL_MODES)}")
+        if key == "collation" and not _COLLATION.fullmatch(value):
+            raise ValueError(f"database URL: collation must be one of utf8mb4, such as utf8mb4_bin, not {value!r}")
         if key in _PATHS and not Path(value).is_absolute():
             raise ValueError(f"database URL: option {key!r} needs an absolute path, not {value!r}")
         options[key] = value
     if "ssl_key" in options and "ssl_cert" not in options:
         raise ValueError("database URL: option 'ssl_key' needs 'ssl_cert' beside it")
     return options
+
+
+def _seconds(options: dict[str, str], key: str) -> float | None:
+    if key not in options:
+        return None
+    try:
+        seconds = float(options[key])
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds <= LONGEST_TIMEOUT:
+        raise ValueError(
+            f"database URL: option {key!r} must be a number of seconds over 0 and up to {LONGEST_TIMEOUT:.0f}, "
+            f"not {options[key]!r}; no wait is endless"
+        )
+    return seconds
 
 
 def _unquote(part: str, text: str) -> str:
