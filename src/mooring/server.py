@@ -653,7 +653,13 @@ def run(*servers: Server) -> None:
     """
     if not servers:
         raise TypeError("run() needs at least one server")
-    run_until_signal(servers, lambda: print(banner(servers), file=sys.stderr, flush=True))
+    run_until_signal(servers, lambda: _print(banner(servers)))
+
+
+def _print(text: str) -> None:
+    # With its last line end in one write, which print() makes two: a log line of another thread may come between.
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def banner(servers: Sequence[Server]) -> str:
