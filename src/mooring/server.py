@@ -45,6 +45,9 @@ Handler: TypeAlias = Callable[[Connection, bytes], Reply] | type[ConnectionHandl
 
 MODELS = ("hybrid", "epoll", "threads")
 OVERFLOWS = ("close", "drop", "block")
+_OPTIONAL_TIMES = ("first_message", "idle", "frame")
+_TIMES = (*_OPTIONAL_TIMES, "write", "close")
+_COUNTS = ("backlog", "max_connections", "inbox_limit", "outbox_limit")
 FORCED_END = 5.0
 """Seconds that a stop whose time is over waits for the loop to reset what is left."""
 LAST_CALLS = 2.0
@@ -221,20 +224,13 @@ class Server:
         prefix = f"{self.name or 'mooring'}-worker"
         return kind(smallest, largest, thread_name_prefix=prefix)
 
-    def reconfigure(
-        self,
-        *,
-        bind: str | Sequence[str] | None = None,
-        model: str | None = None,
-        threads: int | tuple[int, int] | None = None,
-        heartbeat: Heartbeat | None = None,
-        max_connections: int | None = None,
-    ) -> None:
-        """Replace arguments of the constructor, as the options of ``mooring serve`` do; None leaves one as it is.
+    def reconfigure(self, **arguments: Any) -> None:
+        """Replace arguments of the constructor, as the settings of ``mooring serve`` do; others stay as they are.
 
         Args:
-            threads: a pool of your own is resized, one that the server made is made anew.
-            others: as for the constructor.
+            arguments: ``bind``, ``model``, ``threads`` (a pool of your own is resized, one that the server made is made
+                anew), ``heartbeat``, ``max_connections``, ``backlog``, ``inbox_limit``, ``outbox_limit``,
+                ``overflow``, and the time-outs.
 
         Raises:
             RuntimeError: the server has been initialized.
@@ -242,17 +238,25 @@ class Server:
         """
         if self._state is not ServerState.NEW:
             raise RuntimeError(f"the server is {self._state}: it can be reconfigured only before initialize()")
-        model = self.model if model is None else model
-        _check_model(model, self._overflow, self._blocking)
-        _check_counts(max_connections=max_connections)
-        binds = self._binds if bind is None else _parse_binds(bind)
+        given = dict(arguments)
+        model, overflow = given.pop("model", self.model), given.pop("overflow", self._overflow)
+        threads, heartbeat = given.pop("threads", None), given.pop("heartbeat", self._heartbeat)
+        binds = _parse_binds(given.pop("bind")) if "bind" in given else self._binds
+        times = {name: given.pop(f"{name}_timeout") for name in _TIMES if f"{name}_timeout" in given}
+        counts = {name: given.pop(name) for name in _COUNTS if name in given}
+        if given:
+            raise TypeError(f"Server: {', '.join(given)} cannot be replaced")
+        _check_model(model, overflow, self._blocking)
+        _check_objects(None, heartbeat, None)
+        _check_positive(**{f"{name}_timeout": value for name, value in times.items() if name in _OPTIONAL_TIMES})
+        needed = {f"{name}_timeout": value for name, value in times.items() if name not in _OPTIONAL_TIMES}
+        _check_positive(required=True, **needed)
+        _check_counts(required=True, **counts)
         self._replace_pool(model, threads)
-        self._binds = binds
-        if heartbeat is not None:
-            self._heartbeat = heartbeat
-            self._timeouts = replace(self._timeouts, heartbeat=heartbeat.timeout)
-        if max_connections is not None:
-            self._max_connections = max_connections
+        self._binds, self._overflow, self._heartbeat = binds, overflow, heartbeat
+        self._timeouts = replace(self._timeouts, **times, heartbeat=heartbeat.timeout if heartbeat else None)
+        for name, value in counts.items():
+            setattr(self, f"_{name}", value)
 
     def _replace_pool(self, model: str, threads: int | tuple[int, int] | None) -> None:
         if model == self.model and threads is None:
