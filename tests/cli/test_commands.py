@@ -12,7 +12,6 @@ from processes import PythonProcess
 
 import mooring
 from mooring.cli import COMMANDS, group
-from mooring.cli.options import heartbeat_times, thread_counts
 
 
 def run(*arguments: str, returncode: int = 0, cwd: Path | None = None) -> str:
@@ -62,13 +61,3 @@ def test_a_database_that_cannot_be_opened_is_one_line_and_3(folder: Path) -> Non
     shown = run("database", "migrate", "--database", "sqlite:////no/such/folder/x.db", returncode=3)
     assert shown.count("\n") == 1
     assert "create it first" in shown
-
-
-def test_thread_counts_are_two_numbers_or_one() -> None:
-    assert thread_counts("2:64") == (2, 64)
-    assert thread_counts("8") == (8, 8)
-
-
-def test_heartbeat_times_out_after_three_intervals_unless_said_otherwise() -> None:
-    assert heartbeat_times("30:90") == (30.0, 90.0)
-    assert heartbeat_times("0.5") == (0.5, 1.5)

@@ -160,7 +160,7 @@ def test_several_targets_and_a_factory(folder: Path) -> None:
         (["--bind", "127.0.0.1:7000"], "begins with tcp://"),
         (["--bind", "tls://127.0.0.1:7000"], "TLS is not built yet"),
         (["--database", "postgresql://x/y"], "unknown scheme"),
-        (["--max-connections", "0"], "0 is not in the range"),
+        (["--max-connections", "0"], "a whole number >= 1"),
         (["--app-dir", "."], "name one"),
         (["app", "app"], "named twice"),
         (["app", "app:other", "--bind", "tcp://127.0.0.1:0"], "one address"),

@@ -10,6 +10,8 @@ import click
 COMMANDS: Final = {
     "serve": "Run the gateway, or servers of your own.",
     "simulate": "Be many devices that push to a gateway.",
+    "check": "Say what is wrong before the server starts.",
+    "config": "Show the settings, or begin a file of them.",
     "database": "Make or inspect the gateway's tables.",
     "bench": "Measure servers, ours beside others.",
     "version": "Print the version.",
@@ -45,6 +47,7 @@ def group() -> None:
 def main() -> None:
     """The entry point of the command; ends the process.
 
-    Exit codes: 0 clean, 1 failed while running, 2 usage, 3 could not start, 4 target cannot be loaded.
+    Exit codes: 0 clean, 1 failed while running, 2 usage, 3 could not start, 4 target cannot be loaded,
+    78 settings are wrong.
     """
     group(prog_name="mooring")

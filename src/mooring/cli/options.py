@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import click
 
 from ..db.url import parse_url
@@ -26,27 +24,3 @@ def database_url(text: str) -> str:
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from exc
     return text
-
-
-def thread_counts(text: str) -> tuple[int, int]:
-    """``MIN:MAX`` or ``N``: two numbers."""
-    match = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}))?", text)
-    if match is None:
-        raise click.BadParameter(f"{text!r}: write MIN:MAX, for example 2:64")
-    smallest, largest = int(match[1]), int(match[2] or match[1])
-    if not 1 <= smallest <= largest:
-        raise click.BadParameter(f"{text!r}: MIN is at least 1, and MAX at least MIN")
-    return smallest, largest
-
-
-def heartbeat_times(text: str) -> tuple[float, float]:
-    """``INTERVAL[:TIMEOUT]`` in seconds; the time-out is three intervals if it is left out."""
-    number = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
-    match = re.fullmatch(rf"{number}(?::{number})?", text)
-    if match is None:
-        raise click.BadParameter(f"{text!r}: write INTERVAL or INTERVAL:TIMEOUT in seconds, for example 30:90")
-    interval = float(match[1])
-    timeout = float(match[2]) if match[2] else 3 * interval
-    if not 0 < interval < timeout:
-        raise click.BadParameter(f"{text!r}: the interval is more than 0 and less than the time-out")
-    return interval, timeout

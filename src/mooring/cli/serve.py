@@ -3,119 +3,35 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import replace
 from typing import Any
 
 import click
 
 from ..errors import MooringError
-from ..gateway.server import DEFAULT_DATABASE, make_heartbeat
-from ..gateway.server import server as make_gateway
-from ..heartbeat import Heartbeat
 from ..running import raise_descriptor_limit
-from ..server import MODELS, Server, run
+from ..server import Server, run
+from .applying import make_servers
 from .exits import Failed, NotStarted
-from .logs import LEVELS, set_up_logging
-from .options import address, database_url, heartbeat_times, thread_counts
-from .targets import load_target
+from .logs import set_up_logging
+from .settings import read_settings, settings_options
 
 
 @click.command
 @click.argument("targets", metavar="[TARGET]...", nargs=-1)
-@click.option("--app-dir", metavar="DIR", help="Where to look for TARGET first; the working directory by default.")
-@click.option("--factory", is_flag=True, help="TARGET is a function that returns the Server.")
-@click.option(
-    "--bind",
-    "binds",
-    type=address,
-    metavar="ADDRESS",
-    multiple=True,
-    help="tcp://HOST:PORT or unix:PATH; may be given several times.  [default: tcp://127.0.0.1:7000]",
-)
-@click.option("--model", type=click.Choice(MODELS), help="How handlers run.  [default: hybrid]")
-@click.option("--threads", type=thread_counts, metavar="MIN:MAX", help="Size of the thread pool.  [default: 2:64]")
-@click.option("--database", type=database_url, metavar="URL", help=f"Where to store.  [default: {DEFAULT_DATABASE}]")
-@click.option(
-    "--heartbeat",
-    type=heartbeat_times,
-    metavar="INTERVAL[:TIMEOUT]",
-    help="Seconds of silence until a ping, and until the end.  [default: 30:90]",
-)
-@click.option(
-    "--max-connections",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="More are closed at once.  [default: 0.8 of the limit of open files]",
-)
-@click.option("--auth", type=click.Choice(["none"]), help="Who may log in to the gateway: any name.  [default: none]")
-@click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="The least to show.")
-def serve(
-    targets: tuple[str, ...], app_dir: str | None, factory: bool, auth: str | None, log_level: str, **options: Any
-) -> None:
+@settings_options
+def serve(targets: tuple[str, ...], **options: Any) -> None:
     """Run servers until TERM or Ctrl-C.
 
-    TARGET is MODULE[:ATTRIBUTE], the attribute being `server` by default and a mooring.Server. Options that are given
-    replace the Server's own. Without a TARGET the gateway is run: devices log in by JSON lines, and what they push is
-    stored in the database.
+    TARGET is MODULE[:ATTRIBUTE], the attribute being `server` by default and a mooring.Server. What is set by option,
+    environment or file replaces the Server's own. Without a TARGET the gateway is run: devices log in by JSON lines,
+    and what they push is stored in the database.
 
-    Exit codes: 0 clean, 1 failed while running, 2 usage, 3 could not start, 4 TARGET cannot be loaded.
+    Exit codes: 0 clean, 1 failed while running, 2 usage, 3 could not start, 4 TARGET cannot be loaded, 78 settings are
+    wrong.
     """
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    set_up_logging(log_level)
-    if targets:
-        _refuse_nonsense(targets, given, auth)
-        servers = [_configured(load_target(target, app_dir=app_dir, factory=factory), given) for target in targets]
-    elif factory or app_dir is not None:
-        raise click.UsageError("--factory and --app-dir say where a TARGET comes from; name one")
-    else:
-        servers = [_gateway(given)]
-    _run(servers)
-
-
-def _refuse_nonsense(targets: tuple[str, ...], given: dict[str, Any], auth: str | None) -> None:
-    if auth is not None:
-        raise click.UsageError("--auth is the gateway's; leave it out with a TARGET")
-    if len(targets) > 1 and "binds" in given:
-        raise click.UsageError("--bind would put several TARGETs on one address; set `bind` in each of them")
-    if len(set(targets)) < len(targets):
-        raise click.UsageError("a TARGET is named twice")
-
-
-def _gateway(given: dict[str, Any]) -> Server:
-    options = dict(given)
-    if "heartbeat" in options:
-        options["heartbeat"] = make_heartbeat(*options["heartbeat"])
-    if "binds" in options:
-        options["bind"] = options.pop("binds")
-    try:
-        return make_gateway(**options)
-    except ValueError as exc:
-        raise click.UsageError(str(exc)) from exc
-
-
-def _configured(server: Server, given: dict[str, Any]) -> Server:
-    options = dict(given)
-    try:
-        if "database" in options:
-            server.database = options.pop("database")
-        if "heartbeat" in options:
-            options["heartbeat"] = _heartbeat(server, *options["heartbeat"])
-        if "binds" in options:
-            options["bind"] = options.pop("binds")
-        server.reconfigure(**options)
-    except (ValueError, RuntimeError) as exc:
-        raise click.UsageError(str(exc)) from exc
-    return server
-
-
-def _heartbeat(server: Server, interval: float, timeout: float) -> Heartbeat:
-    """The server's own heartbeat with other times: only it knows what to say to its devices."""
-    own = server._heartbeat
-    if own is None or own.message is None:
-        raise ValueError(
-            "--heartbeat: the server has no message to send every interval; give it a `heartbeat` with one"
-        )
-    return replace(own, interval=interval, timeout=timeout)
+    loaded = read_settings(options, targets)
+    set_up_logging(loaded.settings.log.level)
+    _run(make_servers(loaded))
 
 
 def _run(servers: list[Server]) -> None:

@@ -1,0 +1,159 @@
+"""From settings to servers: made, or loaded and given the settings in the place of their own arguments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NoReturn
+
+from msgspec import UNSET
+
+from ..db import ConnectionPool, open_pool
+from ..gateway.server import DEFAULT_DATABASE, MOST_WAITING, make_heartbeat
+from ..gateway.server import server as make_gateway
+from ..heartbeat import Heartbeat
+from ..server import Server
+from ..settings import Loaded, Origin, Problem, Settings
+from .exits import BadSettings
+from .targets import load_target
+
+ARGUMENTS = (
+    *("bind", "model", "threads", "max_connections", "backlog", "idle_timeout", "first_message_timeout"),
+    *("frame_timeout", "write_timeout", "close_timeout", "inbox_limit", "outbox_limit", "overflow"),
+)
+"""Settings that are arguments of Server by the same name."""
+
+POOL_SIZES = ("min_size", "max_size")
+POOL_OPTIONS = (
+    *(*POOL_SIZES, "timeout", "max_waiting", "max_lifetime", "max_idle"),
+    *("keepalive_interval", "ping_after", "leak_after", "fail_fast_after"),
+)
+
+
+def make_servers(loaded: Loaded) -> list[Server]:
+    """The servers that the settings ask for: the targets, or the gateway. Nothing is opened yet.
+
+    Raises:
+        NoTarget: a target cannot be loaded.
+        BadSettings: settings do not fit together, or not the target.
+    """
+    refuse_nonsense(loaded)
+    return [make_server(loaded, target) for target in loaded.settings.targets or (None,)]
+
+
+def make_server(loaded: Loaded, target: str | None) -> Server:
+    """The server of one target; None: the gateway.
+
+    Raises:
+        NoTarget, BadSettings: as ``make_servers``.
+    """
+    settings = loaded.settings
+    if target is None:
+        return _gateway(loaded)
+    app_dir = settings.app_dir if settings.app_dir is not UNSET else None
+    return _configured(load_target(target, app_dir=app_dir, factory=settings.factory), loaded)
+
+
+def refuse(loaded: Loaded, text: str, *paths: tuple[str, ...]) -> NoReturn:
+    """End because of settings that are right by themselves; named is the first of these that was given."""
+    origins = [loaded.origins[path] for path in paths if path in loaded.origins]
+    raise BadSettings([Problem(origins[0] if origins else Origin("settings"), text)])
+
+
+def refuse_nonsense(loaded: Loaded) -> None:
+    """Refuse settings that contradict each other, before anything is loaded.
+
+    Raises:
+        BadSettings: names the first contradiction.
+    """
+    targets = loaded.settings.targets
+    if not targets and (loaded.settings.factory or loaded.settings.app_dir is not UNSET):
+        refuse(loaded, "--factory and --app-dir say where a TARGET comes from; name one", ("app_dir",), ("factory",))
+    if targets and loaded.settings.gateway.auth is not UNSET:
+        refuse(loaded, "--auth is the gateway's; leave it out with a TARGET", ("gateway", "auth"))
+    if len(targets) > 1 and loaded.settings.bind is not UNSET:
+        refuse(
+            loaded, "--bind would put several TARGETs on one address; set `bind` in the code of each of them", ("bind",)
+        )
+    if len(set(targets)) < len(targets):
+        refuse(loaded, "a TARGET is named twice", ("targets",))
+
+
+def _gateway(loaded: Loaded) -> Server:
+    options = _arguments(loaded.settings)
+    if loaded.settings.heartbeat is not UNSET:
+        options["heartbeat"] = make_heartbeat(*loaded.settings.heartbeat)
+    try:
+        pool = _open_pool(loaded.settings, DEFAULT_DATABASE, max_waiting=MOST_WAITING)
+        return make_gateway(database=pool, **options)
+    except (TypeError, ValueError, ImportError) as exc:
+        refuse(loaded, str(exc), *_given_paths(loaded))
+
+
+def _configured(server: Server, loaded: Loaded) -> Server:
+    options = _arguments(loaded.settings)
+    try:
+        _replace_database(server, loaded)
+        if loaded.settings.heartbeat is not UNSET:
+            options["heartbeat"] = _heartbeat(server, *loaded.settings.heartbeat)
+        server.reconfigure(**options)
+    except (TypeError, ValueError, RuntimeError, ImportError) as exc:
+        refuse(loaded, str(exc), *_given_paths(loaded))
+    return server
+
+
+def _given_paths(loaded: Loaded) -> list[tuple[str, ...]]:
+    """What may be meant by an error of a server: the settings that are its arguments, command line first."""
+    kinds = ("command line", "environment", "file")
+    paths = [path for path in loaded.origins if path[0] not in ("log", "gateway", "targets", "app_dir", "factory")]
+    return sorted(paths, key=lambda path: kinds.index(loaded.origins[path].kind))
+
+
+def _arguments(settings: Settings) -> dict[str, Any]:
+    return {name: _plain(getattr(settings, name)) for name in ARGUMENTS if getattr(settings, name) is not UNSET}
+
+
+def _plain(value: Any) -> Any:
+    """Without the types that only settings have: what goes into messages of others should look as they make it."""
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return tuple(value) if isinstance(value, tuple) else value
+
+
+def pool_options(settings: Settings) -> dict[str, Any]:
+    """The options of the database's pool that are given."""
+    database = settings.database
+    given = {name: _plain(getattr(database, name)) for name in POOL_OPTIONS if getattr(database, name) is not UNSET}
+    if database.password is not UNSET:
+        given["password"] = database.password.reveal()
+    return given
+
+
+def _open_pool(settings: Settings, default_url: str, **defaults: Any) -> ConnectionPool:
+    url = settings.database.url
+    return open_pool(url.reveal() if url is not UNSET else default_url, **{**defaults, **pool_options(settings)})
+
+
+def _replace_database(server: Server, loaded: Loaded) -> None:
+    options = pool_options(loaded.settings)
+    if loaded.settings.database.url is not UNSET:
+        server.database = _open_pool(loaded.settings, "")
+    elif options and server.database is None:
+        raise ValueError("the Server has no database, and database.url gives it none")
+    elif set(options) - set(POOL_SIZES):
+        raise ValueError("the Server brings a pool of its own, which keeps its options; give database.url, too")
+    elif options:
+        assert server.database is not None
+        sizes = server.database.stats()
+        server.database.resize(options.get("min_size", sizes.min_size), options.get("max_size", sizes.max_size))
+
+
+def _heartbeat(server: Server, interval: float, timeout: float) -> Heartbeat:
+    """The server's own heartbeat with other times: only it knows what to say to its devices."""
+    own = server._heartbeat
+    if own is None or own.message is None:
+        raise ValueError(
+            "--heartbeat: the server has no message to send every interval; give it a `heartbeat` with one"
+        )
+    return replace(own, interval=interval, timeout=timeout)
