@@ -142,7 +142,7 @@ class Router:
                 raise
             return Call(self._bad_message_route, (raw, exc))
         if route is None:
-            raise FrameError(f"no route for the key {self._key(message)!r:.100}, and no default")
+            raise FrameError("no route for the key of this message, and no default")
         return Call(route, (message,))
 
 

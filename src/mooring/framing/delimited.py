@@ -90,7 +90,7 @@ class Delimited:
         frame = self.start + content + self.end
         # The search covers the end marker: a message may complete one with its tail.
         if frame.find(self.end, len(self.start)) != len(self.start) + len(content):
-            raise FrameError(f"a message cannot hold the end marker {self.end.hex(' ')}: {message[:80]!r}")
+            raise FrameError(f"a message cannot hold the end marker {self.end.hex(' ')}")
         return frame
 
     def _starts(self, data: bytes, begin: int) -> bool:
@@ -99,7 +99,7 @@ class Delimited:
             return True
         found = data[begin : begin + len(self.start)]
         if not self.start.startswith(found):
-            raise FrameError(f"expected the start marker {self.start.hex(' ')}, got {data[begin : begin + 8]!r}")
+            raise FrameError(f"expected the start marker {self.start.hex(' ')}, got something else")
         return False
 
     def _decode(self, content: bytes) -> bytes:

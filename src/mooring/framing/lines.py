@@ -63,9 +63,9 @@ class Lines:
             return frame
         # The search covers the whole frame: with an ending such as b"--" a message may complete one with its tail.
         if frame.find(self.ending) != len(message):
-            raise FrameError(f"a line cannot hold its own ending {self.ending!r}: {message[:80]!r}")
+            raise FrameError(f"a line cannot hold its own ending {self.ending!r}")
         if self._takes_carriage_return and message.endswith(b"\r"):
-            raise FrameError(f"a line cannot end with a carriage return; use Lines(b'\\r\\n'): {message[-80:]!r}")
+            raise FrameError("a line cannot end with a carriage return; use Lines(b'\\r\\n')")
         if len(message) > self.max_size:
             raise FrameError(f"line of {len(message)} bytes, more than {self.max_size} (max_size)")
         return frame
