@@ -19,16 +19,18 @@ class Address:
         host: an IP address or a host name; empty for a Unix socket.
         port: 0 to 65535; 0 lets the kernel choose when listening.
         path: the file of a Unix socket; empty for an unnamed one and for TCP.
+        descriptor: of a listening socket that was inherited, whose own address is not known yet; else None.
     """
 
     host: str = ""
     port: int = 0
     path: str = ""
+    descriptor: int | None = None
 
     @property
     def is_unix(self) -> bool:
         """True for a Unix socket."""
-        return not self.host
+        return not self.host and self.descriptor is None
 
     @property
     def is_loopback(self) -> bool:
@@ -41,10 +43,26 @@ class Address:
             return False
 
     def __str__(self) -> str:
+        if self.descriptor is not None:
+            return f"fd://{self.descriptor}"
         if self.is_unix:
             return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"tcp://{host}:{self.port}"
+
+
+def parse_bind(text: str) -> Address:
+    """Read an address to listen on: as ``parse_address``, or ``fd://N`` for a listening socket that was inherited.
+
+    Raises:
+        ValueError: what is wrong with it, and what an address looks like.
+    """
+    if not text.startswith("fd:"):
+        return parse_address(text)
+    number = text.removeprefix("fd:").removeprefix("//")
+    if not number.isascii() or not number.isdigit() or len(number) > 9:
+        raise ValueError(f"{text}: write the number of an inherited descriptor, as in fd://3")
+    return Address(descriptor=int(number))
 
 
 def parse_address(text: str) -> Address:

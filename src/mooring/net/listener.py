@@ -30,12 +30,13 @@ class Listener:
     Args:
         sock: bound, listening and non-blocking.
         address: where it listens, with the real port.
+        inherited: the file of a Unix socket belongs to whoever opened it, and stays.
     """
 
-    def __init__(self, sock: socket.socket, address: Address) -> None:
+    def __init__(self, sock: socket.socket, address: Address, *, inherited: bool = False) -> None:
         self.socket = sock
         self.address = address
-        self._file = _identity(address.path) if address.is_unix else None
+        self._file = _identity(address.path) if address.is_unix and not inherited else None
 
     def close(self) -> None:
         """Close the socket; the file of a Unix socket goes too, if it is still ours. Twice is harmless."""
@@ -63,7 +64,9 @@ def open_listeners(addresses: Sequence[Address], backlog: int) -> list[Listener]
     listeners: list[Listener] = []
     try:
         for address in addresses:
-            if address.is_unix:
+            if address.descriptor is not None:
+                listeners.append(_take_inherited(address, address.descriptor))
+            elif address.is_unix:
                 listeners.append(_listen_unix(address, backlog))
             elif address.host == "::":
                 opened = _listen_dual_stack(address, backlog, ipv6_only=address.port in ipv4_ports)
@@ -123,6 +126,23 @@ def _listen_tcp(address: Address, family: int, sockaddr: object, backlog: int, *
     except OSError as exc:
         raise _bind_error(address, exc) from exc
     return Listener(sock, from_sockaddr(family, sock.getsockname()))
+
+
+def _take_inherited(address: Address, descriptor: int) -> Listener:
+    """Listen on a copy: the socket itself stays open, so that clients that come during a restart wait in it."""
+    try:
+        sock = socket.socket(fileno=os.dup(descriptor))
+    except OSError as exc:
+        raise BindError(f"listen on {address}: {(exc.strerror or str(exc)).lower()}; was it inherited?") from exc
+    try:
+        if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise BindError(f"listen on {address}: it is no listening stream socket (in systemd: ListenStream=)")
+        os.set_inheritable(descriptor, False)
+        sock.setblocking(False)
+        return Listener(sock, from_sockaddr(sock.family, sock.getsockname()), inherited=True)
+    except BaseException:
+        sock.close()
+        raise
 
 
 def _listen_unix(address: Address, backlog: int) -> Listener:
