@@ -9,13 +9,17 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
 
 logger = logging.getLogger("mooring")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SPREAD_PER_CONNECTION = 0.002
+"""Seconds: 500 devices a second come back, to the next process or to another one."""
+
 LONGEST_WAIT = 0.5
 """Seconds after which a signal is noticed at the latest."""
 
@@ -26,24 +30,59 @@ class Runnable(Protocol):
     def start(self) -> None:
         """Begin to serve."""
 
-    def stop(self, timeout: float | None = 30.0) -> None:
+    def stop(self, timeout: float | None = 30.0, *, spread: float = 0.0) -> None:
         """Drain and end."""
+
+    @property
+    def connections(self) -> Sized:
+        """Those that are open."""
 
     def wait_stopped(self) -> None:
         """Return when the server has stopped, for whatever reason; raise if that was an error."""
+
+
+@dataclass
+class Life:
+    """What a process does besides serving; read when it is needed, so it may be changed meanwhile.
+
+    Attributes:
+        drain_timeout: seconds for the drain.
+        drain_spread: seconds over which connections are closed, so that devices do not all come back at the same
+            moment; None: 2 ms for each, at most half of ``drain_timeout``.
+        actions: what further signals do, by number. Run on the main thread, one after the other, not while starting.
+        tick: called about twice a second on the main thread.
+        stopping: called when the drain begins.
+    """
+
+    drain_timeout: float = 30.0
+    drain_spread: float | None = None
+    actions: Mapping[int, Callable[[], object]] = field(default_factory=dict)
+    tick: Callable[[], object] = lambda: None
+    stopping: Callable[[], object] = lambda: None
+
+    def spread(self, connections: int) -> float:
+        """Seconds over which so many connections are closed."""
+        wanted = connections * SPREAD_PER_CONNECTION if self.drain_spread is None else self.drain_spread
+        return min(wanted, self.drain_timeout / 2)
 
 
 class StartInterrupted(BaseException):
     """A signal came while the servers were starting, which may take as long as a database needs."""
 
 
-def run_until_signal(servers: Sequence[Runnable], started: Callable[[], None], stop_timeout: float = 30.0) -> None:
+def run_until_signal(
+    servers: Sequence[Runnable],
+    started: Callable[[], None],
+    stop_timeout: float = 30.0,
+    life: Life | None = None,
+) -> None:
     """Start servers, wait for TERM or INT, drain them together. A second signal ends the process at once.
 
     Args:
         servers: at least one; if one cannot be started the others are stopped.
         started: called when all are started.
-        stop_timeout: seconds for the drain.
+        stop_timeout: seconds for the drain, if there is no ``life`` that says it.
+        life: what the process does besides.
 
     Raises:
         RuntimeError: not called from the main thread, which alone receives signals.
@@ -51,12 +90,13 @@ def run_until_signal(servers: Sequence[Runnable], started: Callable[[], None], s
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("run() handles signals and so belongs to the main thread; elsewhere use start() and stop()")
     raise_descriptor_limit()
+    life = life if life is not None else Life(drain_timeout=stop_timeout)
     happenings: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put() may be called by a signal handler
     starting, interrupted = True, False
 
     def on_signal(number: int, frame: object) -> None:
         nonlocal interrupted
-        if not starting:
+        if not starting or number in life.actions:
             happenings.put(number)
         elif interrupted:
             end_at_once(number)
@@ -64,7 +104,7 @@ def run_until_signal(servers: Sequence[Runnable], started: Callable[[], None], s
             interrupted = True
             raise StartInterrupted(number)
 
-    before = {number: signal.signal(number, on_signal) for number in STOP_SIGNALS}
+    before = {number: signal.signal(number, on_signal) for number in (*STOP_SIGNALS, *life.actions)}
     try:
         try:
             _start_all(servers)
@@ -76,7 +116,7 @@ def run_until_signal(servers: Sequence[Runnable], started: Callable[[], None], s
         started()
         for server in servers:
             _in_background(partial(_watch, server, happenings))
-        _drain(servers, happenings, stop_timeout)
+        _drain(servers, happenings, life)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -106,32 +146,48 @@ def _watch(server: Runnable, happenings: queue.SimpleQueue[int | None]) -> None:
     happenings.put(None)
 
 
-def _drain(servers: Sequence[Runnable], happenings: queue.SimpleQueue[int | None], stop_timeout: float) -> None:
+def _drain(servers: Sequence[Runnable], happenings: queue.SimpleQueue[int | None], life: Life) -> None:
     """Wait for a signal (or for one of the servers to end by itself), then stop all and wait for that."""
     running = len(servers)
-    first = _next(happenings)
+    first = _next(happenings, life)
+    connections = sum(len(server.connections) for server in servers)
+    spread = life.spread(connections)
     if first is None:
         running -= 1
     else:
-        logger.info("%s: draining; a second one stops at once", signal.Signals(first).name)
+        over = f" ({connections} connections, closed over {spread:.1f} s)" if spread >= 0.1 else ""
+        logger.info("%s: draining; a second one stops at once%s", signal.Signals(first).name, over)
+    _call(life.stopping)
     for server in servers:
-        _in_background(partial(server.stop, stop_timeout))
+        _in_background(partial(server.stop, life.drain_timeout, spread=spread))
     while running:
-        happening = _next(happenings)
+        happening = _next(happenings, life)
         if happening is None:
             running -= 1
         else:
             end_at_once(happening)
 
 
-def _next(happenings: queue.SimpleQueue[int | None]) -> int | None:
+def _next(happenings: queue.SimpleQueue[int | None], life: Life) -> int | None:
+    """The next signal that ends the process, or None for a server that has ended; others are acted upon."""
     # A signal that arrives just before the lock is waited for does not end that wait, and its handler runs only after
     # it: no wait of the main thread may be without an end.
     while True:
         try:
-            return happenings.get(timeout=LONGEST_WAIT)
+            happening = happenings.get(timeout=LONGEST_WAIT)
         except queue.Empty:
+            _call(life.tick)
             continue
+        if happening is None or happening not in life.actions:
+            return happening
+        _call(life.actions[happening])
+
+
+def _call(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except Exception:
+        logger.exception("an action on a signal, or of every moment, failed; the servers go on")
 
 
 def end_at_once(number: int) -> None:

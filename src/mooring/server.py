@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import select
+import signal
 import socket
 import sys
 import threading
@@ -17,11 +18,13 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from . import __version__
 from .db import ConnectionPool, open_pool
+from .dump import log_dump
 from .errors import MooringError
 from .framing import Framing, Lines
 from .handler import ConnectionHandler, Handling, Reply, Router
@@ -31,12 +34,12 @@ from .models.handover import Handover
 from .models.hybrid import HybridModel
 from .models.serving import NeverPaused, Serving
 from .models.thread_per_connection import ThreadPerConnectionModel
-from .net.address import Address, parse_address
+from .net.address import Address, parse_bind
 from .net.connection import CloseReason, Connection, Connections
 from .net.listener import Listener, open_listeners
 from .net.loop import Loop
 from .net.timeouts import Timeouts
-from .running import run_until_signal
+from .running import Life, run_until_signal
 from .threads import ThreadPool, ThreadPoolStats
 
 logger = logging.getLogger("mooring")
@@ -112,8 +115,9 @@ class Server:
     Args:
         handler: a function ``(connection, message) -> reply``, a subclass of ConnectionHandler, or a Router.
         framing: how bytes become messages; shared by all connections.
-        bind: one address or several: ``tcp://HOST:PORT``, ``unix:PATH``; port 0 lets the kernel choose. For
-            ``tcp://[::]:PORT`` see ``open_listeners``: it takes IPv4 and IPv6.
+        bind: one address or several: ``tcp://HOST:PORT``, ``unix:PATH``, or ``fd://N`` for a listening socket that was
+            inherited; port 0 lets the kernel choose. For ``tcp://[::]:PORT`` see ``open_listeners``: it takes IPv4 and
+            IPv6.
         name: for logs and the banner.
         model: "hybrid" (epoll and a thread pool), "epoll" (one thread, handlers must not wait), "threads" (one for
             each connection).
@@ -328,7 +332,7 @@ class Server:
         self.wait_stopped()
 
     def run(self) -> None:
-        """Run as the main work of the process: banner, TERM and INT drain, a second one ends at once.
+        """Run as the main work of the process: banner, TERM and INT drain, a second one ends at once, USR2 logs a dump.
 
         Raises:
             RuntimeError: not called from the main thread.
@@ -348,7 +352,7 @@ class Server:
         if error is not None:
             raise MooringError(f"the server stopped because its loop failed: {error!r}") from error
 
-    def stop(self, timeout: float | None = 30.0) -> None:
+    def stop(self, timeout: float | None = 30.0, *, spread: float = 0.0) -> None:
         """Drain and stop: listeners close, nothing more is read, what was read is served, replies and outboxes leave.
 
         In a handler it begins the drain and returns. Called again, it waits for the first one.
@@ -356,10 +360,13 @@ class Server:
         Args:
             timeout: seconds for the drain; then connections are reset, and handlers still running are logged with
                 their stacks and left behind. None: no limit.
+            spread: seconds over which the connections are closed, each one being served until its turn comes, so that
+                devices do not all come back at the same moment.
         """
         self._check_process()
         if self._must_not_wait():
-            threading.Thread(target=self.stop, args=(timeout,), name="mooring-stop", daemon=True).start()
+            again = partial(self.stop, timeout, spread=spread)
+            threading.Thread(target=again, name="mooring-stop", daemon=True).start()
             return
         with self._changed:
             self._changed.wait_for(lambda: self._state is not ServerState.INITIALIZING)
@@ -371,7 +378,7 @@ class Server:
             self._changed.notify_all()
         try:
             if was_running:
-                self._end_loop(timeout)
+                self._end_loop(timeout, spread)
         finally:
             self._busy_thread = threading.get_ident()
             self._release()
@@ -492,11 +499,11 @@ class Server:
         if self._loop.error is not None:
             threading.Thread(target=self.stop, args=(0,), name="mooring-stop", daemon=True).start()
 
-    def _end_loop(self, timeout: float | None) -> None:
+    def _end_loop(self, timeout: float | None, spread: float) -> None:
         assert self._loop is not None
         if self._threads.paused:
             self._threads.resume()
-        self._loop.stop()
+        self._loop.stop(spread)
         if not self._loop_ended.wait(timeout):
             self._report_stuck(timeout or 0.0)
             self._loop.abort_all()
@@ -572,6 +579,36 @@ class Server:
         self._accepting = True
         if self._loop is not None and self._state is ServerState.RUNNING:
             self._loop.post(self._loop.acceptor.resume)
+
+    @property
+    def max_connections(self) -> int:
+        """Beyond it new connections are closed at once; may be set while the server runs.
+
+        Raises:
+            ValueError: set to less than 1.
+        """
+        if self._loop is not None:
+            return self._loop.max_connections
+        return self._max_connections or default_max_connections()
+
+    @max_connections.setter
+    def max_connections(self, number: int) -> None:
+        _check_counts(required=True, max_connections=number)
+        self._max_connections = number
+        if self._loop is not None:
+            self._loop.max_connections = number
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new connections are taken: not while that is suspended, and only while the server runs."""
+        return self._accepting and self._state is ServerState.RUNNING
+
+    @property
+    def loop_age(self) -> float:
+        """Seconds since the loop last came round, at most about 1 in good health; 0.0 if it does not run."""
+        if self._loop is None or self._state not in (ServerState.RUNNING, ServerState.STOPPING):
+            return 0.0
+        return self._loop.age
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -657,26 +694,29 @@ def run(*servers: Server) -> None:
     """
     if not servers:
         raise TypeError("run() needs at least one server")
-    run_until_signal(servers, lambda: _print(banner(servers)))
+    life = Life(actions={signal.SIGUSR2: lambda: log_dump(servers)})
+    run_until_signal(servers, lambda: print_banner(servers), life=life)
 
 
-def _print(text: str) -> None:
+def print_banner(servers: Sequence[Server], more: Iterable[str] = ()) -> None:
+    """Print the banner to stderr."""
     # With its last line end in one write, which print() makes two: a log line of another thread may come between.
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(banner(servers, more) + "\n")
     sys.stderr.flush()
 
 
-def banner(servers: Sequence[Server]) -> str:
-    """What ``run`` says when the servers are started."""
+def banner(servers: Sequence[Server], more: Iterable[str] = ()) -> str:
+    """What ``run`` says when the servers are started; ``more`` are lines of whoever runs them."""
     python = ".".join(map(str, sys.version_info[:3]))
     lines: list[str] = []
     for server in servers:
         stats = server.threads.stats()
         threads = f", {stats.min_size}-{stats.max_size} threads" if server.model == "hybrid" else ""
         lines.append(f"mooring {__version__}, Python {python}, model {server.model}{threads}, {server.description}")
-        facts = server.facts()
-        width = max((len(value) for _, value, remark in facts if remark), default=0)
-        lines.extend(f"{word:<10} {value:<{width}}   {remark}".rstrip() for word, value, remark in facts)
+        said = server.facts()
+        width = max((len(value) for _, value, remark in said if remark), default=0)
+        lines.extend(f"{word:<10} {value:<{width}}   {remark}".rstrip() for word, value, remark in said)
+    lines.extend(more)
     lines.append(f"{'stop':<10} Ctrl-C drains, a second one stops at once")
     return "\n".join(lines)
 
@@ -728,7 +768,7 @@ def _parse_binds(bind: str | Sequence[str]) -> list[Address]:
         raise ValueError("Server: bind names no address")
     if not all(isinstance(text, str) for text in binds):
         raise TypeError(f"Server: bind is {bind!r}; it must be an address such as tcp://127.0.0.1:7000, or several")
-    return [parse_address(text) for text in binds]
+    return [parse_bind(text) for text in binds]
 
 
 def _check_positive(*, required: bool = False, **settings: float | None) -> None:

@@ -141,8 +141,8 @@ class Gateway(Server):
                 newer.peer,
             )
 
-    def stop(self, timeout: float | None = 30.0) -> None:
-        """See Server.stop; before it, devices are told when to come back."""
+    def stop(self, timeout: float | None = 30.0, *, spread: float = 0.0) -> None:
+        """See Server.stop; before it, devices are told when to come back, which spreads them already."""
         if self._goodbye_is_due():
             self._say_goodbye(timeout)
         super().stop(timeout)

@@ -16,6 +16,7 @@ import functools
 import heapq
 import itertools
 import logging
+import math
 import os
 import select
 import socket
@@ -64,6 +65,9 @@ EVENTS_PER_TURN = 512
 BEATS_PER_TURN = 256
 LONGEST_POLL = 1.0
 """Seconds; a net under a wake-up that was lost by a fault of ours or of the kernel's."""
+
+SPREAD_STEP = 0.02
+"""Seconds, at least, between two groups of connections that are closed, when a stop is spread."""
 
 STRIPES = 64
 
@@ -190,7 +194,7 @@ class Loop:
         self._timeouts = timeouts
         self._beats = beats
         self._inbox_limit = inbox_limit
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self._take = take
         self._stripes = tuple(threading.Lock() for _ in range(STRIPES))
         self._count_lock = threading.Lock()
@@ -220,7 +224,7 @@ class Loop:
         self.acceptor = Acceptor(
             (),
             adopt=self._accepted,
-            has_room=lambda: self._table.count < self._max_connections,
+            has_room=lambda: self._table.count < self.max_connections,
             watch=self._watch,
             unwatch=self._unwatch,
             call_later=self.call_later,
@@ -288,9 +292,13 @@ class Loop:
             self.attend(connection)
         return connection
 
-    def stop(self) -> None:
-        """Close the listeners and end every connection in order; ``run`` returns when the last one is closed."""
-        self.post(self._stop)
+    def stop(self, spread: float = 0.0) -> None:
+        """Close the listeners and end every connection in order; ``run`` returns when the last one is closed.
+
+        Args:
+            spread: seconds over which the connections get their turns.
+        """
+        self.post(lambda: self._stop(spread))
 
     def abort_all(self) -> None:
         """Reset what is still open; ``run`` returns soon, without those whose handlers still run."""
@@ -301,6 +309,11 @@ class Loop:
             self.call_later(0.2, lambda: setattr(self, "_forced", True))
 
         self.post(force)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last turn began."""
+        return time.monotonic() - self._polled
 
     def unfinished(self) -> list[Connection]:
         """The connections that are not closed yet, for a report; a snapshot."""
@@ -858,13 +871,22 @@ class Loop:
     # The end of the loop --------------------------------------------------------------------------------------------
 
     @leader_only
-    def _stop(self) -> None:
+    def _stop(self, spread: float) -> None:
         if self._stopping:
             return
         self._stopping = True
         self.acceptor.close()
-        for connection in self._table.snapshot():
+        waiting = self._table.snapshot()
+        steps = max(1, min(len(waiting), int(spread / SPREAD_STEP)))
+        self._end_some(waiting, math.ceil(len(waiting) / steps), spread / steps)
+
+    @leader_only
+    def _end_some(self, waiting: list[Connection], count: int, interval: float) -> None:
+        """End so many of those that wait for their turn, and the others ``interval`` seconds later."""
+        for connection in waiting[:count]:
             connection.end(CloseReason.STOP, "the server stops")
+        if len(waiting) > count:
+            self.call_later(interval, lambda: self._end_some(waiting[count:], count, interval))
 
     @leader_only
     def _finish(self) -> None:
