@@ -24,16 +24,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from ..errors import ConnectionClosed
 from ..threads.blocking import about_to_block
 from ..threads.pending import after_batch
 from .address import Address, from_sockaddr, unpack_address
 from .partial import Partial
-
-if TYPE_CHECKING:
-    from collections.abc import MutableMapping
 
 logger = logging.getLogger("mooring")
 
@@ -656,14 +653,25 @@ class Connection:
 
 
 class ConnectionLog(logging.LoggerAdapter[logging.Logger]):
-    """Puts the connection's number, peer and name before every line."""
+    """Puts the connection's number, peer and name before every line, and into fields of the record."""
 
-    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
-        """See ``logging.LoggerAdapter``."""
+    def log(self, level: int, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """See ``logging.Logger.log``."""
+        if not self.isEnabledFor(level):
+            return
+        fields = self.fields()
+        name = f" {fields['connection_name']!r}" if "connection_name" in fields else ""
+        prefix = f"[{fields['connection']} {fields['peer']}{name}] "
+        kwargs["extra"] = {**fields, "prefix": prefix, **(kwargs.get("extra") or {})}
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the caller's line, not this one
+        # A % in what the peer calls itself is none of the message's.
+        self.logger.log(level, f"{prefix.replace('%', '%%') if args else prefix}{msg}", *args, **kwargs)
+
+    def fields(self) -> dict[str, Any]:
+        """What identifies the connection, as fields of a record: ``connection``, ``peer``, ``connection_name``."""
         connection: Connection = self.extra["connection"]  # type: ignore[index,assignment]
-        name = f" {connection.name!r}" if connection.name is not None else ""
-        kwargs.setdefault("extra", {})["connection"] = connection.id
-        return f"[{connection.id} {connection.peer}{name}] {msg}", kwargs
+        name = {"connection_name": connection.name} if connection.name is not None else {}
+        return {"connection": connection.id, "peer": str(connection.peer), **name}
 
 
 class Connections:
