@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -24,7 +25,13 @@ class PythonProcess:
     ``_changed`` guards ``_lines`` and ``_ended``.
     """
 
-    def __init__(self, *args: str, cwd: Path | None = None, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *args: str,
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
         self._arguments = args
         self._changed = threading.Condition()
         self._lines: list[str] = []
@@ -35,6 +42,7 @@ class PythonProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=cwd,
+            pass_fds=pass_fds,
             env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
         )
         self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}", daemon=True)

@@ -81,8 +81,8 @@ def test_the_server_takes_its_settings_from_file_environment_and_command_line(fo
     ("text", "part"),
     [
         ("threads = '5:1'\n", "mooring.toml:1: threads: '5:1': MIN is at least 1, and MAX at least MIN"),
-        ("bind = ['127.0.0.1:7000']\n", "mooring.toml:1: 127.0.0.1:7000: an address begins with tcp://"),
-        ("[database]\nurl = 'postgresql://x/y'", "mooring.toml:2: database URL: unknown scheme"),
+        ("bind = ['127.0.0.1:7000']\n", "mooring.toml:1: bind: 127.0.0.1:7000: an address begins with tcp://"),
+        ("[database]\nurl = 'postgresql://x/y'", "mooring.toml:2: database.url: database URL: unknown scheme"),
         ("\nmodel = epoll\n", "mooring.toml:2:9: this is no TOML"),
         ("overflow = 'block'\nmodel = 'epoll'\n", 'overflow="block" would stop the only thread'),
         ("[database]\nmin_size = 5\nmax_size = 2\n", "min_size 5 is more than max_size 2"),

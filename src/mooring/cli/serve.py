@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import faulthandler
+import logging
+import os
+import signal
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import click
+from msgspec import UNSET
 
+from .. import __version__
+from ..dump import log_dump
 from ..errors import MooringError
-from ..running import raise_descriptor_limit
-from ..server import Server, run
+from ..running import Life, raise_descriptor_limit, run_until_signal
+from ..server import Server, banner
+from ..settings import Loaded
 from .applying import make_servers
 from .exits import Failed, NotStarted
 from .logs import set_up_logging
-from .settings import read_settings, settings_options
+from .reloading import Reloader, spread_of
+from .settings import load_settings, read_settings, settings_options
+from .systemd import Notifier, bind_inherited, inherited_sockets
+
+logger = logging.getLogger("mooring")
 
 
 @click.command
@@ -29,18 +42,58 @@ def serve(targets: tuple[str, ...], **options: Any) -> None:
     Exit codes: 0 clean, 1 failed while running, 2 usage, 3 could not start, 4 TARGET cannot be loaded, 78 settings are
     wrong.
     """
+    faulthandler.enable()  # the watchdog's SIGABRT, and a crash in C, leave the stacks in the log
     loaded = read_settings(options, targets)
-    set_up_logging(loaded.settings.log.level)
-    _run(make_servers(loaded))
+    log = loaded.settings.log
+    set_up_logging(log.level, log.format, log.repeats)
+    servers = make_servers(loaded)
+    inherited = inherited_sockets(os.environ)
+    if inherited and loaded.settings.bind is UNSET:
+        try:
+            bind_inherited(servers, inherited)
+        except ValueError as exc:
+            raise NotStarted(str(exc)) from exc
+    _run(servers, loaded, lambda: load_settings(options, targets))
 
 
-def _run(servers: list[Server]) -> None:
+def _run(servers: list[Server], loaded: Loaded, read: Callable[[], Loaded]) -> None:
     raise_descriptor_limit()  # before initialize(), which takes the limit of connections from it
     _initialize(servers)
+    notifier = Notifier(os.environ)
+    life = Life(drain_timeout=float(loaded.settings.drain_timeout), drain_spread=spread_of(loaded))
+    reloader = Reloader(loaded, read, servers, life)
+
+    def reload() -> None:
+        notifier.reloading()
+        reloader.reload()
+        notifier.ready(servers)
+
+    life.actions = {signal.SIGHUP: reload, signal.SIGUSR2: lambda: log_dump(servers)}
+    life.tick = lambda: notifier.tick(servers)
+    life.stopping = lambda: notifier.stopping(life.drain_timeout)
+
+    def started() -> None:
+        _announce(servers, loaded)
+        notifier.ready(servers)
+
     try:
-        run(*servers)
+        run_until_signal(servers, started, life=life)
     except MooringError as exc:
         raise Failed(str(exc)) from exc
+    if loaded.settings.log.format == "json":
+        logger.info("stopped")
+
+
+def _announce(servers: list[Server], loaded: Loaded) -> None:
+    """The banner for people, one line of the log for machines."""
+    file = str(loaded.file) if loaded.file is not None else ""
+    if loaded.settings.log.format != "json":
+        click.echo(banner(servers, [("settings", file)] if file else []), err=True)
+        return
+    addresses = [str(address) for server in servers for address in server.addresses]
+    names = [server.description for server in servers]
+    facts = {"listening": addresses, "servers": names, "version": __version__, "settings": file or None}
+    logger.info("started", extra={key: value for key, value in facts.items() if value})
 
 
 def _initialize(servers: list[Server]) -> None:

@@ -10,14 +10,14 @@ from typing import Any, Final, TypeVar
 import click
 
 from ..db.url import parse_url
-from ..net.address import parse_address
+from ..net.address import parse_bind
 from ..settings import BindAddress, DatabaseText, Field, Loaded, fields, load
 from .exits import BadSettings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CHECKS: Final[Mapping[type, Callable[[str], object]]] = {
-    BindAddress: parse_address,
+    BindAddress: parse_bind,
     DatabaseText: parse_url,
 }
 """What is checked by those who open it."""
