@@ -37,10 +37,13 @@ from .models.thread_per_connection import ThreadPerConnectionModel
 from .net.address import Address, parse_bind
 from .net.connection import CloseReason, Connection, Connections
 from .net.listener import Listener, open_listeners
+from .net.listeners import Listeners, Listening
 from .net.loop import Loop
 from .net.timeouts import Timeouts
+from .net.trace_event import TraceEvent
 from .running import Life, run_until_signal
 from .threads import ThreadPool, ThreadPoolStats
+from .tracing import Trace
 
 logger = logging.getLogger("mooring")
 
@@ -188,6 +191,7 @@ class Server:
         self.name = name
         self.model = model
         self.connections = Connections()
+        self._listeners_of_events = Listeners(self.connections)
         self._own_pool = not isinstance(threads, ThreadPool)
         self._threads = self._make_pool(threads)
         self._heartbeat = heartbeat
@@ -647,6 +651,52 @@ class Server:
         if self._state is not ServerState.NEW:
             raise RuntimeError(f"the server is {self._state}: its database can be replaced only before initialize()")
         self._database = open_pool(database) if isinstance(database, str) else database
+
+    def listen(
+        self,
+        put: Callable[[TraceEvent], object],
+        *,
+        connection: int | None = None,
+        name: str | None = None,
+        peer: str | None = None,
+    ) -> Callable[[], None]:
+        """Have a function told of everything that happens on a connection; for ``trace``, and for dashboards.
+
+        Args:
+            put: called with each event in the thread where it happens; must be quick.
+            connection, name, peer: at most one. The number of an open connection; a name, which may come and go; or the
+                address of the other end, ``HOST`` or ``HOST:PORT``. None of them: all connections.
+
+        Returns:
+            A function that ends it.
+
+        Raises:
+            KeyError: there is no connection of that number.
+            ValueError: more than one of the three, or 32 listen already.
+        """
+        if sum(one is not None for one in (connection, name, peer)) > 1:
+            raise ValueError("Server.listen: give at most one of connection, name and peer")
+        listening = Listening(put, connection=connection, name=name, peer=peer)
+        self._listeners_of_events.begin(listening)
+        return lambda: self._listeners_of_events.end(listening)
+
+    def trace(self, target: str | int, *, duration: float | None = None, limit: int = 1000) -> Trace:
+        """Follow a connection: iterate over what it sends and gets, and over what became of its messages.
+
+            with server.trace("meter-7", duration=60) as trace:
+                for event in trace:
+                    print(event)
+
+        Args:
+            target: the number of a connection, a name, or the peer's ``HOST:PORT`` or IP address. A name is followed
+                from one connection to the next.
+            duration: seconds until the iteration ends; None: until ``close``.
+            limit: events that may wait to be taken; of more the oldest are dropped and counted in ``left_out``.
+
+        Raises:
+            KeyError, ValueError: as ``listen``.
+        """
+        return Trace((self,), target, duration=duration, limit=limit)
 
     def stats(self) -> ServerStats:
         """The server's counters, now."""

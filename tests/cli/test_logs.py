@@ -98,6 +98,21 @@ def test_no_payload_is_in_the_log_even_at_level_debug(folder: Path) -> None:
     assert "SECRET" not in process.output
 
 
+def test_payload_is_logged_if_that_is_asked_for(folder: Path) -> None:
+    (folder / "app.py").write_text(APP)
+    arguments = (*SERVE[:-2], "app", "--log-format", "json", "--set", "log.payload=true")
+    with PythonProcess(*arguments, cwd=folder) as process:
+        with Device(address_of(process)) as device:
+            device.send(b"value\x01")
+            device.recv()
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+    lines = [json.loads(line) for line in process.output.splitlines()]
+    said = [(line["event"], line["hex"], line["size"]) for line in lines if line["logger"] == "mooring.payload"]
+    expected = (r"value\x01\n", "76 61 6c 75 65 01 0a", 7)
+    assert said == [(f"in {expected[0]}", *expected[1:]), (f"out {expected[0]}", *expected[1:])]
+
+
 @pytest.fixture
 def root() -> Iterator[logging.Logger]:
     """The root logger, without what a test has added to it."""

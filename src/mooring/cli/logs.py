@@ -10,10 +10,15 @@ import os
 import re
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Final, TextIO
 
 from ..net.connection import Connection
+from ..net.trace_event import TraceEvent
+from ..server import Server
 from .repeats import RepeatFilter
+
+payload = logging.getLogger("mooring.payload")
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 MOST_REPEATS: Final = 10
@@ -39,6 +44,21 @@ def set_up_logging(level: str, log_format: str = "auto", repeats: int = MOST_REP
     root.addHandler(handler)
     set_level(level)
     logging.captureWarnings(True)
+
+
+def log_payload(servers: Sequence[Server]) -> None:
+    """Log what is received and sent from now on, at level info."""
+
+    def put(event: TraceEvent) -> None:
+        if event.direction in ("in", "out"):
+            fields = {"connection": event.connection, "peer": event.peer, "size": event.size, "hex": event.hex}
+            fields |= {"connection_name": event.name} if event.name is not None else {}
+            prefix = f"[{event.connection} {event.peer}] "
+            text = event.data.decode("latin-1").encode("unicode_escape").decode()
+            payload.info("%s%s %s", prefix, event.direction, text, extra={**fields, "prefix": prefix})
+
+    for server in servers:
+        server.listen(put)
 
 
 def set_level(level: str) -> None:

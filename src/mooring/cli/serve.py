@@ -21,7 +21,7 @@ from ..server import Server, banner
 from ..settings import Loaded
 from .applying import make_servers
 from .exits import Failed, NotStarted
-from .logs import set_up_logging
+from .logs import log_payload, set_up_logging
 from .reloading import Reloader, spread_of
 from .settings import load_settings, read_settings, settings_options
 from .systemd import Notifier, bind_inherited, inherited_sockets
@@ -53,6 +53,8 @@ def serve(targets: tuple[str, ...], **options: Any) -> None:
             bind_inherited(servers, inherited)
         except ValueError as exc:
             raise NotStarted(str(exc)) from exc
+    if log.payload:
+        log_payload(servers)
     _run(servers, loaded, lambda: load_settings(options, targets))
 
 

@@ -14,9 +14,10 @@ from types import FrameType
 from typing import Any, Protocol
 
 from ..errors import ConnectionClosed, FrameError, MooringError
-from ..handler import Call, Handling, Route
+from ..handler import Call, Handling, Route, describe
 from ..net.connection import LOST, OUTBOX_MARK, CloseReason, Connection, Event, PendingReply
 from ..net.rare import RareLog
+from ..net.tap import Tap
 from ..threads.blocking import announce_to
 from ..threads.tasks import name_of
 from .dispatch import LATE
@@ -116,6 +117,8 @@ class Serving:
         self.attend = attend
         self.may_run_here: Callable[[Route, Connection], bool] = lambda route, connection: True
         """Whether a call of this route may run on the loop thread; the hybrid model puts its own in."""
+        self.elsewhere = "pool"
+        """What the threads are called that run messages and do not lead; for traces."""
         self.note_in_pool: Callable[[Connection, Route, float, bool], None] | None = None
         """Told of each call in the pool: connection, route, seconds, whether it announced a wait."""
         self._route = handling.route
@@ -124,7 +127,7 @@ class Serving:
         self._join = join
         self._rare = rare
 
-    def run(self, connection: Connection, items: list[Any], meter: Meter) -> int:
+    def run(self, connection: Connection, items: list[Any], meter: Meter, *, traced: bool = False) -> int:
         """Run messages of a connection in order, as its one server, and send their replies joined.
 
         Ends after 64 messages or 1 ms, when the pool is paused, when the peer takes too little, or, on the loop
@@ -133,6 +136,8 @@ class Serving:
         Returns:
             How many were run (or dropped, after a close); the caller keeps the others.
         """
+        if connection._tap is not None and not traced:
+            return self._run_traced(connection, items, meter, connection._tap)
         received, join, encode, clock = self._received, self._join, self._encode, time.monotonic
         replies, note, pause = meter.replies, None if meter.here else self.note_in_pool, self._pause
         meter.route = self._route
@@ -187,6 +192,59 @@ class Serving:
             replies.clear()
             connection.reply(data)
         return done
+
+    def _run_traced(self, connection: Connection, items: list[Any], meter: Meter, tap: Tap) -> int:
+        """``run`` for a connection that somebody listens to: each message by itself, and told of."""
+        limit = time.monotonic() + SERVICE_TIME
+        done = 0
+        for item in items:
+            found = self._try_to_find(item)
+            single, led, before = [found], self._leads(connection), connection._close_reason
+            began, started = time.time(), time.monotonic()
+            tap.hold()
+            dropped = connection._dropping and item is not LOST
+            if not self.run(connection, single, meter, traced=True):
+                tap.release()
+                items[done] = single[0]  # it has found its route, which is not for this thread
+                break
+            where = self.elsewhere
+            if led:
+                where = "loop" if self._leads(connection) else "loop, then moved"
+            failed = connection._close_reason in (CloseReason.HANDLER, CloseReason.FRAME) and before is None
+            if not dropped:
+                tap.served(
+                    _bytes_of(item),
+                    time=began,
+                    message=_decoded(found),
+                    route=self._name_of(found),
+                    where=where,
+                    milliseconds=round((time.monotonic() - started) * 1000, 3),
+                    detail=connection._close_detail if failed else None,
+                )
+            tap.release()
+            done += 1
+            blocked = connection._outbox_size > OUTBOX_MARK
+            if done < len(items) and (time.monotonic() > limit or blocked or self._pause.paused):
+                break
+        return done
+
+    def _try_to_find(self, item: Any) -> Any:
+        """The message with its route, where there are several; itself if that fails, which ``run`` meets again."""
+        if self._received is not None or type(item) is not bytes:
+            return item
+        try:
+            return self._find(item)
+        except Exception:  # noqa: BLE001 - code of the user's
+            return item
+
+    def _name_of(self, item: Any) -> str | None:
+        if isinstance(item, Call):
+            return describe(item.route.function)
+        return self.handling.name if self._received is not None else None
+
+    @staticmethod
+    def _leads(connection: Connection) -> bool:
+        return not connection._engine.may_wait()
 
     def _find(self, item: bytes | Call) -> Call:
         if isinstance(item, Call):
@@ -342,6 +400,21 @@ class Serving:
 
 class WrongReplyError(MooringError, TypeError):
     """A handler returned something that is no reply."""
+
+
+def _decoded(item: Any) -> str | None:
+    """What a message became, for a trace; None if it is the bytes themselves."""
+    if isinstance(item, Event):
+        return f"({item.kind})"
+    if isinstance(item, Call) and not isinstance(item.arguments[0], bytes):
+        return f"{item.arguments[0]!r:.1000}"
+    return None
+
+
+def _bytes_of(item: Any) -> bytes:
+    """The message as it came; none if it is decoded already, or something else."""
+    first = item.arguments[0] if isinstance(item, Call) else item
+    return first if isinstance(first, bytes) else b""
 
 
 def put_back_locked(connection: Connection, items: Iterable[Any]) -> None:

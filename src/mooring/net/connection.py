@@ -24,13 +24,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from enum import IntEnum, StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ConnectionClosed
 from ..threads.blocking import about_to_block
 from ..threads.pending import after_batch
 from .address import Address, from_sockaddr, unpack_address
 from .partial import Partial
+
+if TYPE_CHECKING:
+    from .listeners import Listeners
+    from .tap import Tap
 
 logger = logging.getLogger("mooring")
 
@@ -220,6 +224,7 @@ class Connection:
         "_socket",
         "_spoken",
         "_stall",
+        "_tap",
         "_tick",
         "_trial",
         "_watched",
@@ -259,6 +264,7 @@ class Connection:
         self._senders: list[threading.Lock] | None = None
         self._requests: list[Request] | None = None
         self._trial = 0
+        self._tap: Tap | None = None
         self._tick = 0
         self._mask = 0
         self._partial: Partial | None = None
@@ -687,6 +693,8 @@ class Connections:
         self._names: dict[str, Connection] = {}
         self.snapshot: Callable[[], list[Connection]] = list
         """The connections whose descriptors are not closed yet; the loop puts its own in."""
+        self.watcher: Listeners | None = None
+        """Told of what comes, gets a name and goes, while somebody listens to connections."""
 
     def __len__(self) -> int:
         return self._count
@@ -704,6 +712,10 @@ class Connections:
     def get(self, name: str, default: Connection | None = None) -> Connection | None:
         """The connection identified by ``name``, or ``default``."""
         return self._names.get(name, default)
+
+    def by_id(self, id: int) -> Connection | None:
+        """The open connection with this number, or None."""
+        return next((connection for connection in self.snapshot() if connection.id == id), None)
 
     def broadcast(self, message: bytes) -> int:
         """Send a message to all open connections; closed ones are skipped.
@@ -729,10 +741,12 @@ class Connections:
             sent += 1
         return sent
 
-    def add(self) -> None:
+    def add(self, connection: Connection) -> None:
         """Count a new connection (the loop's)."""
         with self._lock:
             self._count += 1
+        if self.watcher is not None:
+            self.watcher.added(connection)
 
     def enter(self, name: str, connection: Connection) -> Connection | None:
         """Enter a name; returns the other connection that had it."""
@@ -744,6 +758,8 @@ class Connections:
                 self._forget_locked(connection)
             self._names[name] = connection
             connection._name = name
+        if self.watcher is not None:
+            self.watcher.named(connection)
         return older if older is not connection else None
 
     def discard(self, connection: Connection) -> None:
@@ -751,6 +767,8 @@ class Connections:
         with self._lock:
             self._count -= 1
             self._forget_locked(connection)
+        if self.watcher is not None:
+            self.watcher.removed(connection)
 
     def _forget_locked(self, connection: Connection) -> None:
         name = connection._name

@@ -286,7 +286,7 @@ class Loop:
         now = self._now if threading.get_ident() == self.leader else time.monotonic()
         connection = Connection(self, sock, peer, number, self._stripes[number % STRIPES], now)
         self._table.add(connection)  # counted from here on, and closed at the end, come what may
-        self.connections.add()
+        self.connections.add(connection)
         self.post(lambda: self._admit(connection))
         if self._over:
             self.attend(connection)
