@@ -340,7 +340,7 @@ def test_of_threads_that_identify_at_once_exactly_one_stays(pairs: Any, engine: 
 def test_a_name_does_not_survive_a_race_of_identify_with_the_end(pairs: Any, engine: Any) -> None:
     for _ in range(200):
         connection, _peer = pairs.make()
-        engine.connections.add()
+        engine.connections.add(connection)
 
         def end(connection: Connection = connection) -> None:
             with connection._lock:

@@ -17,7 +17,7 @@ from .. import __version__
 from ..dump import log_dump
 from ..errors import MooringError
 from ..running import Life, raise_descriptor_limit, run_until_signal
-from ..server import Server, banner
+from ..server import Server, print_banner
 from ..settings import Loaded
 from .applying import make_servers
 from .exits import Failed, NotStarted
@@ -90,7 +90,7 @@ def _announce(servers: list[Server], loaded: Loaded) -> None:
     """The banner for people, one line of the log for machines."""
     file = str(loaded.file) if loaded.file is not None else ""
     if loaded.settings.log.format != "json":
-        click.echo(banner(servers, [("settings", file)] if file else []), err=True)
+        print_banner(servers, [f"{'settings':<10} {file}"] if file else [])
         return
     addresses = [str(address) for server in servers for address in server.addresses]
     names = [server.description for server in servers]
