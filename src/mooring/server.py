@@ -748,15 +748,20 @@ def run(*servers: Server) -> None:
     run_until_signal(servers, lambda: print_banner(servers), life=life)
 
 
-def print_banner(servers: Sequence[Server], more: Iterable[str] = ()) -> None:
+def print_banner(servers: Sequence[Server], facts: Sequence[tuple[str, str]] = ()) -> None:
     """Print the banner to stderr."""
     # With its last line end in one write, which print() makes two: a log line of another thread may come between.
-    sys.stderr.write(banner(servers, more) + "\n")
+    sys.stderr.write(banner(servers, facts) + "\n")
     sys.stderr.flush()
 
 
-def banner(servers: Sequence[Server], more: Iterable[str] = ()) -> str:
-    """What ``run`` says when the servers are started; ``more`` are lines of whoever runs them."""
+def banner(servers: Sequence[Server], facts: Sequence[tuple[str, str]] = ()) -> str:
+    """What ``run`` says when the servers are started.
+
+    Args:
+        servers: each says its own.
+        facts: further lines, of the process: (word, value).
+    """
     python = ".".join(map(str, sys.version_info[:3]))
     lines: list[str] = []
     for server in servers:
@@ -766,7 +771,7 @@ def banner(servers: Sequence[Server], more: Iterable[str] = ()) -> str:
         said = server.facts()
         width = max((len(value) for _, value, remark in said if remark), default=0)
         lines.extend(f"{word:<10} {value:<{width}}   {remark}".rstrip() for word, value, remark in said)
-    lines.extend(more)
+    lines.extend(f"{word:<10} {value}" for word, value in facts)
     lines.append(f"{'stop':<10} Ctrl-C drains, a second one stops at once")
     return "\n".join(lines)
 

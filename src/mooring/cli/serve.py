@@ -90,7 +90,7 @@ def _announce(servers: list[Server], loaded: Loaded) -> None:
     """The banner for people, one line of the log for machines."""
     file = str(loaded.file) if loaded.file is not None else ""
     if loaded.settings.log.format != "json":
-        print_banner(servers, [f"{'settings':<10} {file}"] if file else [])
+        print_banner(servers, [("settings", file)] if file else [])
         return
     addresses = [str(address) for server in servers for address in server.addresses]
     names = [server.description for server in servers]
