@@ -14,6 +14,7 @@ COMMANDS: Final = {
     "config": "Show the settings, or begin a file of them.",
     "database": "Make or inspect the gateway's tables.",
     "bench": "Measure servers, ours beside others.",
+    "trace": "Follow a connection of a running server, byte by byte.",
     "version": "Print the version.",
 }
 

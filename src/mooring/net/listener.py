@@ -17,7 +17,7 @@ logger = logging.getLogger("mooring")
 IPV6_IS_OFF = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
 ADVICE = {
-    errno.EADDRINUSE: "choose another port with --bind",
+    errno.EADDRINUSE: "choose another port with --bind, or ask `ss -ltnp` who has this one",
     errno.EACCES: "ports below 1024 and other people's folders need more rights; choose another with --bind",
     errno.EADDRNOTAVAIL: "no interface of this machine has that address; 0.0.0.0 and [::] stand for all",
     errno.ENOENT: "the folder does not exist",

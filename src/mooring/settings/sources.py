@@ -21,6 +21,9 @@ CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
 PLACES: Final = ("mooring.toml", "pyproject.toml", "/etc/mooring/mooring.toml")
 """Where the file is looked for, in this order; of pyproject.toml the table [tool.mooring] is read, if it is there."""
 
+_OF_OTHERS: Final = re.compile(r"ADMIN(_[A-Z]+)*")
+"""Variables of the admin side's options and of the commands that ask it, which are no settings."""
+
 _OF_KUBERNETES: Final = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.*)?)?)")
 """What Kubernetes puts into every pod if there is a service called `mooring`: none of ours, and no mistake."""
 
@@ -120,7 +123,9 @@ def from_environment(environ: Mapping[str, str], problems: list[Problem]) -> lis
     given: list[Given] = []
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
-        if name == variable or variable == CONFIG_VARIABLE or _OF_KUBERNETES.fullmatch(name):
+        if name == variable or variable == CONFIG_VARIABLE:
+            continue
+        if _OF_KUBERNETES.fullmatch(name) or _OF_OTHERS.fullmatch(name):
             continue
         key = tuple(name.lower().split("__"))
         _take(key, environ[variable], Origin("environment", variable), FilePath(), given, problems)
