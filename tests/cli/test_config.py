@@ -104,6 +104,16 @@ def test_a_secret_file_opens_the_database(folder: Path) -> None:
     assert (folder / "secret.db").exists()
 
 
+def test_the_database_commands_use_the_database_of_the_settings(folder: Path) -> None:
+    (folder / "mooring.toml").write_text('database = "sqlite:///of_the_file.db"\n')
+    run("database", "migrate", cwd=folder)
+    run("database", "migrate", cwd=folder, env={"MOORING_DATABASE": "sqlite:///of_the_environment.db"})
+    assert {path.name for path in folder.glob("*.db")} == {"of_the_file.db", "of_the_environment.db"}
+    assert "MOORING_DATABASE__URL" in run("database", "migrate", "--help", cwd=folder)
+    (folder / "mooring.toml").write_text("thraeds = 1\n")
+    assert "did you mean threads?" in run("database", "migrate", cwd=folder, returncode=78)
+
+
 CHECKED = """
 from mooring import Server
 

@@ -210,6 +210,10 @@ def test_the_same_trouble_of_many_connections_is_one_line() -> None:
     assert sum(repeats.filter(record("bad", prefix=f"[{number} tcp://a:1] ")) for number in range(100)) == 2
 
 
+def test_a_line_that_cannot_be_formatted_does_not_harm_its_caller() -> None:
+    assert RepeatFilter(1).filter(record("%d", "no number"))
+
+
 def test_what_is_remembered_of_lines_is_bounded() -> None:
     repeats = RepeatFilter(1)
     assert all(repeats.filter(record(f"line {number}")) for number in range(5000))

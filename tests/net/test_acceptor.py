@@ -309,8 +309,10 @@ def test_while_accepting_is_suspended_clients_wait_in_the_kernel_and_old_ones_ar
     with Server(echo, bind="tcp://127.0.0.1:0") as server, Client(server.addresses[0]) as old:
         old.send(b"hello")
         old.recv()
+        assert server.accepting
         server.suspend_accepting()
         server.suspend_accepting()
+        assert not server.accepting
         old.send(b"from here on")
         old.recv()  # the loop has turned since
         with Client(server.addresses[0]) as waiting:
@@ -321,6 +323,8 @@ def test_while_accepting_is_suspended_clients_wait_in_the_kernel_and_old_ones_ar
             server.resume_accepting()
             server.resume_accepting()
             assert waiting.recv() == b"waited"
+            assert server.accepting
+    assert not server.accepting
 
 
 def test_a_server_can_be_started_without_accepting() -> None:

@@ -98,7 +98,8 @@ def test_a_port_in_use_is_named_with_the_cause_and_what_to_do(listen: Open) -> N
     (listener,) = listen("tcp://127.0.0.1:0")
     with pytest.raises(BindError) as caught:
         listen(str(listener.address))
-    assert str(caught.value) == f"listen on {listener.address}: address already in use; choose another port with --bind"
+    advice = "choose another port with --bind, or ask `ss -ltnp` who has this one"
+    assert str(caught.value) == f"listen on {listener.address}: address already in use; {advice}"
 
 
 def test_an_address_of_another_machine_is_named(listen: Open) -> None:

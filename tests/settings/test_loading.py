@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mooring.server import MODELS, OVERFLOWS
 from mooring.settings import BindAddress, Loaded, changes, fields, load
@@ -146,6 +148,35 @@ def test_a_file_that_is_no_text_or_too_large_is_one_problem(folder: Path, conten
     (folder / "mooring.toml").write_bytes(content)
     (problem,) = problems_of(load(config=str(folder / "mooring.toml"), environ={}))
     assert "is no settings' file" in problem
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "9" * 5000, "a = " + "[" * 5000, "a." * 50_000 + "b = 1", "x = '" + "y" * 9999 + "'"]
+)
+def test_hostile_toml_is_one_short_problem(folder: Path, text: str) -> None:
+    (problem,) = problems_of(load(config=written(folder, text), environ={}))
+    assert len(problem) < 500
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.sampled_from(sorted(fields())), VALUES, st.booleans())
+def test_no_value_whatever_makes_it_raise(path: tuple[str, ...], value: object, from_text: bool) -> None:
+    field = fields()[path]
+    try:
+        field.convert(value, from_text=from_text)
+    except ValueError as exc:
+        assert len(str(exc)) < 400
+
+
+@given(st.dictionaries(st.text(st.characters(codec="ascii"), max_size=12), st.text(max_size=9), max_size=4))
+def test_no_environment_whatever_makes_it_raise(variables: dict[str, str]) -> None:
+    load(environ={f"MOORING_{name}": value for name, value in variables.items()})
 
 
 def test_a_file_that_is_not_there_is_a_problem_if_somebody_named_it(folder: Path) -> None:

@@ -13,14 +13,15 @@ from ..gateway.server import DEFAULT_DATABASE, migrations_of
 from .exits import NotStarted
 from .logs import set_up_logging
 from .options import database_url
+from .settings import database_of_settings
 
 url_option = click.option(
     "--database",
     "url",
     type=database_url,
     metavar="URL",
-    default=DEFAULT_DATABASE,
-    show_default=True,
+    default=database_of_settings,
+    show_default=f"that of the settings (env: MOORING_DATABASE__URL), or {DEFAULT_DATABASE}",
     help="Which database.",
 )
 

@@ -34,7 +34,10 @@ class RepeatFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See logging.Filter."""
-        text = record.getMessage()
+        try:
+            text = record.getMessage()
+        except Exception:  # noqa: BLE001 - the line is broken; logging itself reports that, and the caller goes on
+            return True
         prefix = getattr(record, "prefix", "")
         key = (record.name, record.levelno, text.removeprefix(prefix))
         now = self._clock()

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 import click
+from msgspec import UNSET
 
 from ..db.url import parse_url
+from ..gateway.server import DEFAULT_DATABASE
 from ..net.address import parse_bind
 from ..settings import BindAddress, DatabaseText, Field, Loaded, fields, load
 from .exits import BadSettings
@@ -77,6 +79,19 @@ def load_settings(options: Mapping[str, Any], targets: Iterable[str] = ()) -> Lo
         assignments=dict(options["assignments"]),
         checks=CHECKS,
     )
+
+
+def database_of_settings() -> str:
+    """The database's URL of file and environment, for commands that take ``--database`` and nothing else of them.
+
+    Raises:
+        BadSettings: as ``read_settings``.
+    """
+    loaded = load(environ=os.environ, checks=CHECKS)
+    if loaded.problems:
+        raise BadSettings(loaded.problems)
+    url = loaded.settings.database.url
+    return DEFAULT_DATABASE if url is UNSET else url.reveal()
 
 
 class _FieldType(click.ParamType[Any]):

@@ -81,7 +81,7 @@ class Field:
         if isinstance(raw, str):
             raw = [part.strip() for part in raw.split(",") if part.strip()]
         if not isinstance(raw, list | tuple):
-            raise ValueError(f"{raw!r} is not a list of texts")
+            raise ValueError(f"{raw!r:.80} is not a list of texts")
         return tuple(self._convert_one(one, from_text) for one in raw)
 
     def _convert_one(self, raw: Any, from_text: bool) -> Any:
@@ -90,14 +90,14 @@ class Field:
             return kind.parse(raw)
         if kind in TEXTS or kind is str:
             if not isinstance(raw, str) or not raw or "\0" in raw:
-                raise ValueError("expected a text" if self.about.secret else f"{raw!r} is not a text")
+                raise ValueError("expected a text" if self.about.secret else f"{raw!r:.80} is not a text")
             return kind(raw)
         if self.choices and raw not in self.choices:
-            raise ValueError(f"{raw!r} is none of {', '.join(self.choices)}{did_you_mean(str(raw), self.choices)}")
+            raise ValueError(f"{raw!r:.80} is none of {', '.join(self.choices)}{did_you_mean(str(raw), self.choices)}")
         try:
             return msgspec.convert(raw, kind, strict=not from_text)
         except msgspec.ValidationError as exc:
-            raise ValueError(f"{raw!r}: {_in_words(str(exc))}") from None
+            raise ValueError(f"{raw!r:.80}: {_in_words(str(exc))}") from None
 
 
 @functools.cache

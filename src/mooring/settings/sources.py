@@ -106,10 +106,14 @@ def from_file(path: FilePath, problems: list[Problem]) -> list[Given]:
         table: Any = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         raise SettingsFileError(_syntax_problem(path, text, str(exc))) from exc
+    except (ValueError, RecursionError) as exc:  # numbers of thousands of digits, thousands of brackets
+        raise SettingsFileError(Problem(Origin("file", str(path)), f"is no settings' file: {exc}")) from exc
     base: Path = ()
     if path.name == "pyproject.toml":
         base = ("tool", "mooring")
         table = table.get("tool", {}).get("mooring", {})
+        if not isinstance(table, dict):
+            raise SettingsFileError(Problem(Origin("file", str(path)), "tool.mooring is no table"))
     lines = _lines_of_keys(text)
     given: list[Given] = []
     for key, raw in _leaves(table, ()):
@@ -168,7 +172,7 @@ def _take(key: Path, raw: Any, origin: Origin, folder: FilePath, given: list[Giv
         given.append(Given(secret, _read_secret(folder, raw), origin))
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else exc
-        problems.append(Problem(origin, f"the file {raw!r} of {secret.key} cannot be read: {reason}"))
+        problems.append(Problem(origin, f"the file {raw!r:.80} of {secret.key} cannot be read: {reason}"))
 
 
 def _shorthand_file(key: Path) -> Path:
@@ -191,11 +195,14 @@ def _suggested(key: Path, origin: Origin) -> str:
 
 
 def _leaves(table: Any, path: Path) -> list[tuple[Path, Any]]:
+    """The values with their paths; of a group that is not known its keys, and nothing deeper."""
     found: list[tuple[Path, Any]] = []
     for name, value in table.items():
         key = (*path, name)
-        if isinstance(value, dict) and (key in sections() or key not in fields()):
-            found.extend(_leaves(value, key) if value else [] if key in sections() else [(key, value)])
+        if key in sections() and isinstance(value, dict):
+            found += _leaves(value, key)
+        elif isinstance(value, dict) and value and not path and key not in fields():
+            found += [((*key, inner), value[inner]) for inner in value]
         else:
             found.append((key, value))
     return found

@@ -34,7 +34,7 @@ class Duration(float):
         """
         seconds = _seconds(raw)
         if seconds is None or not 0 < seconds <= _LONGEST:
-            raise ValueError(f"{raw!r} is not {cls.EXPECTED}, more than 0")
+            raise ValueError(f"{raw!r:.80} is not {cls.EXPECTED}, more than 0")
         return cls(seconds)
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class Size(int):
         """
         size = _bytes(raw)
         if size is None or not 0 < size <= _LARGEST:
-            raise ValueError(f"{raw!r} is not {cls.EXPECTED}, more than 0")
+            raise ValueError(f"{raw!r:.80} is not {cls.EXPECTED}, more than 0")
         return cls(size)
 
     def __str__(self) -> str:
@@ -86,10 +86,10 @@ class ThreadCounts(NamedTuple):
         """
         match = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}))?", str(raw))
         if match is None or isinstance(raw, bool):
-            raise ValueError(f"{raw!r}: write MIN:MAX, for example 2:64")
+            raise ValueError(f"{raw!r:.80}: write MIN:MAX, for example 2:64")
         smallest, largest = int(match[1]), int(match[2] or match[1])
         if not 1 <= smallest <= largest:
-            raise ValueError(f"{raw!r}: MIN is at least 1, and MAX at least MIN")
+            raise ValueError(f"{raw!r:.80}: MIN is at least 1, and MAX at least MIN")
         return cls(smallest, largest)
 
     def __str__(self) -> str:
@@ -113,9 +113,9 @@ class HeartbeatTimes(NamedTuple):
         interval = _seconds(first)
         timeout = _seconds(second) if colon else 3 * interval if interval is not None else None
         if interval is None or timeout is None or timeout > _LONGEST:
-            raise ValueError(f"{raw!r}: write INTERVAL or INTERVAL:TIMEOUT, for example 30s:90s")
+            raise ValueError(f"{raw!r:.80}: write INTERVAL or INTERVAL:TIMEOUT, for example 30s:90s")
         if not 0 < interval < timeout:
-            raise ValueError(f"{raw!r}: the interval is more than 0 and less than the time-out")
+            raise ValueError(f"{raw!r:.80}: the interval is more than 0 and less than the time-out")
         return cls(interval, timeout)
 
     def __str__(self) -> str:
