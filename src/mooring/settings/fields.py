@@ -93,7 +93,9 @@ class Field:
                 raise ValueError("expected a text" if self.about.secret else f"{raw!r:.80} is not a text")
             return kind(raw)
         if self.choices and raw not in self.choices:
-            raise ValueError(f"{raw!r:.80} is none of {', '.join(self.choices)}{did_you_mean(str(raw), self.choices)}")
+            raise ValueError(
+                f"{raw!r:.80} is none of {', '.join(self.choices)}{did_you_mean(str(raw)[:80], self.choices)}"
+            )
         try:
             return msgspec.convert(raw, kind, strict=not from_text)
         except msgspec.ValidationError as exc:

@@ -13,6 +13,9 @@ from .fields import FILE_SUFFIX, PREFIX, Field, Path, fields, secret_of, section
 from .values import Secret
 
 LARGEST_FILE: Final = 1 << 20
+LONGEST_KEY: Final = 60
+"""Characters of an unknown key that a message shows."""
+
 LARGEST_SECRET: Final = 64 << 10
 
 CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
@@ -165,6 +168,7 @@ def _take(key: Path, raw: Any, origin: Origin, folder: FilePath, given: list[Giv
         return
     secret = secret_of(key) or secret_of(_shorthand_file(key))
     if secret is None:
+        key = tuple(part[:LONGEST_KEY] for part in key)
         written = variable_of(key) if origin.kind == "environment" else ".".join(key)
         problems.append(Problem(origin, f"there is no setting {written}{_suggested(key, origin)}"))
         return
@@ -242,7 +246,7 @@ def _syntax_problem(path: FilePath, text: str, message: str) -> Problem:
     line = lines[min(number, len(lines)) - 1].strip()
     place = f"{path}:{number}" + (f":{match[2]}" if match and match[2] else "")
     return Problem(
-        Origin("file", place), f"this is no TOML: {expected[:1].lower()}{expected[1:]}; the line is {line!r}"
+        Origin("file", place), f"this is no TOML: {expected[:1].lower()}{expected[1:]}; the line is {line!r:.80}"
     )
 
 
