@@ -174,6 +174,9 @@ class Engine(Protocol):
     def count_dropped(self) -> None:
         """Count a message or reply that could not leave any more."""
 
+    def count_sent(self, messages: int, size: int) -> None:
+        """Count messages that leave and are not replies of a call that has just ended."""
+
 
 class Connection:
     """A connection, as handlers see it. ``send``, ``close`` and ``abort`` may be called from any thread.
@@ -208,6 +211,7 @@ class Connection:
         "_last_received",
         "_lock",
         "_mask",
+        "_messages",
         "_name",
         "_outbox",
         "_outbox_size",
@@ -221,7 +225,6 @@ class Connection:
         "_senders",
         "_served",
         "_socket",
-        "_spoken",
         "_stall",
         "_tick",
         "_trial",
@@ -267,7 +270,7 @@ class Connection:
         self._partial: Partial | None = None
         self._eof = False
         self._reading = True
-        self._spoken = False
+        self._messages = 0
         self._last_received = now
         self._ending: Ending | None = None
         self._stall: Stall | None = None
@@ -314,6 +317,16 @@ class Connection:
         return self._close_reason
 
     @property
+    def messages_received(self) -> int:
+        """Complete messages that came so far."""
+        return self._messages
+
+    @property
+    def outbox_size(self) -> int:
+        """Bytes that wait because the peer has not taken what was sent before."""
+        return self._outbox_size
+
+    @property
     def log(self) -> ConnectionLog:
         """A logger whose lines begin with the connection's number, peer and name."""
         return ConnectionLog(logger, {"connection": self})
@@ -336,19 +349,22 @@ class Connection:
 
     def send_joined(self, data: bytes) -> None:
         """``send`` for a message that is framed already."""
+        claimed = False
         while True:
             with self._lock:
                 if self._dropping or self._output_over:
                     raise ConnectionClosed(f"{self!r} is closed ({self._close_reason})")
                 if not self._writing:
-                    self._writing = True
+                    self._writing = claimed = True
                     break
                 if self._outbox_size + len(data) <= self._engine.outbox_limit:
                     self._append_locked(data)
-                    return
+                    break
             if not self._make_room():
                 return
-        self._flush(data)
+        self._engine.count_sent(1, len(data))
+        if claimed:
+            self._flush(data)
 
     def request(self, message: bytes, *, match: Callable[[bytes], bool], timeout: float = 10.0) -> bytes:
         """Send a message and wait for the one that answers it, which then does not go to the handler.
@@ -562,6 +578,8 @@ class Connection:
             tell = self._watched and not write
         for _ in range(dropped):
             self._engine.count_dropped()
+        if ready and not dropped:
+            self._engine.count_sent(len(ready), sum(map(len, ready)))
         if write:
             self._flush(b"".join(ready))
         elif tell:
