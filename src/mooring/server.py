@@ -70,7 +70,7 @@ class ServerStats:
     Attributes:
         state: where the server is in its life.
         uptime: seconds since ``start``; 0.0 before.
-        connections: open now.
+        connections, most_connections: open now, and the most at one time so far.
         accepted, refused: connections since the start; refused ones are closed at once and are among the accepted.
         accept_failures: errors of ``accept``.
         closed: connections ended so far, by reason.
@@ -88,6 +88,7 @@ class ServerStats:
     state: ServerState
     uptime: float
     connections: int
+    most_connections: int
     accepted: int
     refused: int
     accept_failures: int
@@ -623,6 +624,7 @@ class Server:
             state=self._state,
             uptime=time.monotonic() - self._started_at if self._started_at else 0.0,
             connections=len(self.connections),
+            most_connections=self.connections.most,
             accepted=loop.acceptor.accepted if loop else 0,
             refused=loop.acceptor.refused if loop else 0,
             accept_failures=loop.acceptor.failures if loop else 0,
@@ -675,8 +677,8 @@ def _print(text: str) -> None:
     sys.stderr.flush()
 
 
-def banner(servers: Sequence[Server]) -> str:
-    """What ``run`` says when the servers are started."""
+def banner(servers: Sequence[Server], more: Iterable[str] = ()) -> str:
+    """What ``run`` says when the servers are started; ``more`` are lines of whoever runs them."""
     python = ".".join(map(str, sys.version_info[:3]))
     lines: list[str] = []
     for server in servers:
@@ -686,6 +688,7 @@ def banner(servers: Sequence[Server]) -> str:
         facts = server.facts()
         width = max((len(value) for _, value, remark in facts if remark), default=0)
         lines.extend(f"{word:<10} {value:<{width}}   {remark}".rstrip() for word, value, remark in facts)
+    lines.extend(more)
     lines.append(f"{'stop':<10} Ctrl-C drains, a second one stops at once")
     return "\n".join(lines)
 

@@ -10,7 +10,10 @@ import click
 COMMANDS: Final = {
     "serve": "Run the gateway, or servers of your own.",
     "simulate": "Be many devices that push to a gateway.",
-    "database": "Make or inspect the gateway's tables.",
+    "connections": "List or close the connections of a running server.",
+    "threads": "Resize, pause or resume its thread pool.",
+    "database": "Make or inspect the gateway's tables; resize or evict a running server's pool.",
+    "drain": "End it in order.",
     "bench": "Measure servers, ours beside others.",
     "version": "Print the version.",
 }

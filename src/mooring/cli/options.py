@@ -39,6 +39,14 @@ def thread_counts(text: str) -> tuple[int, int]:
     return smallest, largest
 
 
+def connection_counts(text: str) -> tuple[int, int]:
+    """``MIN:MAX`` or ``N``, as the pools of databases have them: MIN may be 0."""
+    match = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}))?", text)
+    if match is None or not int(match[1]) <= int(match[2] or match[1]) or not int(match[2] or match[1]):
+        raise click.BadParameter(f"{text!r}: write MIN:MAX, for example 2:10")
+    return int(match[1]), int(match[2] or match[1])
+
+
 def heartbeat_times(text: str) -> tuple[float, float]:
     """``INTERVAL[:TIMEOUT]`` in seconds; the time-out is three intervals if it is left out."""
     number = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import traceback
 from dataclasses import replace
 from typing import Any
@@ -12,8 +13,9 @@ from ..errors import MooringError
 from ..gateway.server import DEFAULT_DATABASE, make_heartbeat
 from ..gateway.server import server as make_gateway
 from ..heartbeat import Heartbeat
-from ..running import raise_descriptor_limit
-from ..server import MODELS, Server, run
+from ..running import raise_descriptor_limit, run_until_signal
+from ..server import MODELS, Server, banner
+from .admin import AdminOptions, admin_options, admin_side
 from .exits import Failed, NotStarted
 from .logs import LEVELS, set_up_logging
 from .options import address, database_url, heartbeat_times, thread_counts
@@ -49,8 +51,15 @@ from .targets import load_target
 )
 @click.option("--auth", type=click.Choice(["none"]), help="Who may log in to the gateway: any name.  [default: none]")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="The least to show.")
+@admin_options
 def serve(
-    targets: tuple[str, ...], app_dir: str | None, factory: bool, auth: str | None, log_level: str, **options: Any
+    targets: tuple[str, ...],
+    app_dir: str | None,
+    factory: bool,
+    auth: str | None,
+    log_level: str,
+    admin: AdminOptions,
+    **options: Any,
 ) -> None:
     """Run servers until TERM or Ctrl-C.
 
@@ -69,7 +78,7 @@ def serve(
         raise click.UsageError("--factory and --app-dir say where a TARGET comes from; name one")
     else:
         servers = [_gateway(given)]
-    _run(servers)
+    _run(servers, admin)
 
 
 def _refuse_nonsense(targets: tuple[str, ...], given: dict[str, Any], auth: str | None) -> None:
@@ -118,13 +127,17 @@ def _heartbeat(server: Server, interval: float, timeout: float) -> Heartbeat:
     return replace(own, interval=interval, timeout=timeout)
 
 
-def _run(servers: list[Server]) -> None:
+def _run(servers: list[Server], admin: AdminOptions) -> None:
     raise_descriptor_limit()  # before initialize(), which takes the limit of connections from it
     _initialize(servers)
     try:
-        run(*servers)
+        with admin_side(servers, admin) as lines:
+            run_until_signal(servers, lambda: print(banner(servers, lines), file=sys.stderr, flush=True))
     except MooringError as exc:
         raise Failed(str(exc)) from exc
+    finally:
+        for server in servers:
+            server.stop(0)  # if the admin side kept them from being run
 
 
 def _initialize(servers: list[Server]) -> None:

@@ -694,6 +694,8 @@ class Connections:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._count = 0
+        self.most = 0
+        """The most at one time so far."""
         self._names: dict[str, Connection] = {}
         self.snapshot: Callable[[], list[Connection]] = list
         """The connections whose descriptors are not closed yet; the loop puts its own in."""
@@ -714,6 +716,10 @@ class Connections:
     def get(self, name: str, default: Connection | None = None) -> Connection | None:
         """The connection identified by ``name``, or ``default``."""
         return self._names.get(name, default)
+
+    def by_id(self, id: int) -> Connection | None:
+        """The open connection with this number, or None."""
+        return next((connection for connection in self if connection.id == id), None)
 
     def broadcast(self, message: bytes) -> int:
         """Send a message to all open connections; closed ones are skipped.
@@ -743,6 +749,8 @@ class Connections:
         """Count a new connection (the loop's)."""
         with self._lock:
             self._count += 1
+            if self._count > self.most:
+                self.most = self._count
 
     def enter(self, name: str, connection: Connection) -> Connection | None:
         """Enter a name; returns the other connection that had it."""

@@ -298,6 +298,11 @@ class Loop:
             self.attend(connection)
         return connection
 
+    @property
+    def max_connections(self) -> int:
+        """Beyond it new connections are closed at once."""
+        return self._max_connections
+
     def stop(self) -> None:
         """Close the listeners and end every connection in order; ``run`` returns when the last one is closed."""
         self.post(self._stop)
