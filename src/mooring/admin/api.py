@@ -341,8 +341,8 @@ class Api:
         )
         return answer
 
-    async def _session(self, role: Role = Role.VIEWER) -> records.Session:
-        return records.Session(role.name.lower())
+    async def _session(self, request: Request) -> records.Session:
+        return records.Session(request.state.role.name.lower())
 
     async def _snapshot(self) -> records.Snapshot:
         return await self._snapshots.make()

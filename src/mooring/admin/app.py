@@ -120,7 +120,7 @@ def make_app(api: Api, snapshots: Snapshots, pages: Pages, health: Health, audit
     by_path: dict[str, dict[str, Any]] = {}
     for operation in operations:
         by_path.setdefault(operation.path, {})[operation.method] = endpoint(operation, audit)
-    routes = [Route(f"/api/v1{path}", _by_method(methods), methods=list(methods)) for path, methods in by_path.items()]
+    routes = [Route(_route_path(path), _by_method(methods), methods=list(methods)) for path, methods in by_path.items()]
     routes += [
         Route("/api/v1/openapi.json", openapi),
         Route("/livez", health.livez),
@@ -145,6 +145,11 @@ def make_app(api: Api, snapshots: Snapshots, pages: Pages, health: Health, audit
 
     handlers: dict[Any, Any] = {Refused: _refused, HTTPException: _http_error, Exception: _failed}
     return Starlette(routes=routes, lifespan=lifespan, exception_handlers=handlers)
+
+
+def _route_path(path: str) -> str:
+    """Devices call themselves what they want, with slashes, too."""
+    return f"/api/v1{path}".replace("{device}", "{device:path}")
 
 
 def _by_method(endpoints: dict[str, Any]) -> Any:

@@ -90,7 +90,7 @@ def endpoint(operation: Operation, audit: Audit) -> Callable[[Request], Awaitabl
                 **_query(operation, request),
                 **await _body(operation, request),
             }
-            if operation.name in ("log_in", "trace"):
+            if operation.name in ("log_in", "session", "trace"):
                 values["request"] = request
             result = await operation.call(**values)
         except Refused as exc:

@@ -15,11 +15,10 @@ from .events import LastLines, LogLevel
 from .process import ProcessMeter
 from .records import Alert, History, ServerNumbers, Snapshot
 from .slices import Slices
-from .watched import WatchedServer
+from .watched import INTERVAL, WatchedServer
 
 logger = logging.getLogger("mooring.admin")
 
-INTERVAL: Final = 1.0
 HISTORY: Final = 300
 """Seconds that the charts go back."""
 

@@ -22,6 +22,9 @@ from .slices import Slices
 RECENT: Final = 60.0
 """Seconds that quantiles look back."""
 
+INTERVAL: Final = 1.0
+"""Seconds from one snapshot to the next."""
+
 SCAN_EVERY: Final = 5.0
 MANY: Final = 2000
 """With more connections than this all are looked at only every 5 seconds, not every second."""
@@ -85,11 +88,11 @@ class WatchedServer:
         """Look at all connections, unless that was done a moment ago.
 
         Args:
-            fresh: a look a second ago is too old, whatever the number of connections.
+            fresh: whatever the number of connections and the time of the last look.
         """
         connections = self.server.connections
         age = time.monotonic() - self.scanned.at
-        if age < (SCAN_EVERY if len(connections) > MANY and not fresh else 0.9):
+        if not fresh and age < (SCAN_EVERY if len(connections) > MANY else 0.9 * INTERVAL):
             return
         self.scanned = await scan(list(connections), self._late_after(), slices)
 

@@ -7,10 +7,10 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
-# linux/tcp.h, struct tcp_info: 8 bytes of states and flags, 23 numbers of 32 bits and a gap,
-# then 64 bits for rates and bytes.
+# linux/tcp.h, struct tcp_info: 8 bytes of states and flags, 24 numbers of 32 bits, then
+# 64 bits for rates and bytes.
 _NUMBERS: Final = struct.Struct("=8x24I4Q2I")
-_RTT, _RTTVAR, _RETRANSMITS = 15, 16, 22
+_RTT, _RTTVAR, _RETRANSMITS = 15, 16, 23
 _BYTES_ACKED, _BYTES_RECEIVED = 26, 27
 
 

@@ -19,7 +19,7 @@ function scaled(value, step, units) {
 
 export function number(value) {
   const [text, unit] = scaled(value, 1000, ["", "k", "M", "G"]);
-  return Math.abs(value) < 10000 ? [whole.format(value), ""] : [text, unit];
+  return Math.abs(value) < 100000 ? [whole.format(value), ""] : [text, unit];
 }
 
 export function rate(value) {
