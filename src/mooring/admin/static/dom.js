@@ -89,7 +89,7 @@ export function setBars(box, bars, total) {
     }
     const [number, fill, name] = bar.children;
     setText(number, count ? compact(count) : "");
-    setText(name, label);
+    setText(name, bars.length > 9 && index % 2 ? "" : label); // else they would lie on top of each other
     fill.style.height = `${Math.round((count / most) * 54)}px`;
     bar.title = `${label}: ${count}`;
   });

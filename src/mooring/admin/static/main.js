@@ -87,6 +87,7 @@ async function connect() {
   source?.close();
   await logIn();
   await fetchHistory();
+  table.refresh();
   heard = Date.now();
   source = new EventSource("api/v1/events");
   source.addEventListener("snapshot", (event) => take(JSON.parse(event.data)));

@@ -15,13 +15,12 @@ export function show(one) {
     ["longest", seconds(handlers.longest), "", "since the start"],
     ["hand-overs", number(handlers.handovers), "", "times that the loop moved on from a handler that waited"],
   ]);
-  setBars($(".bars", panel), handlers.histogram.map(([bound, calls]) => [joined(seconds(bound)).replace(" ", "\u200a"), calls]), "no calls");
+  setBars($(".bars", panel), handlers.histogram.map(([bound, calls]) => [joined(seconds(bound)), calls]), "no calls");
   setRows($("tbody", panel), handlers.routes.map((route) => [
     { text: route.name, title: route.name },
     { text: route.runs, title: `${count(route.on_loop)} calls on the loop, ${count(route.calls - route.on_loop)} elsewhere` },
     { text: count(route.calls), class: "n" },
-    { text: joined(seconds(route.p50)), class: "n" },
-    { text: joined(seconds(route.p99)), class: "n" },
+    { text: joined(seconds(route.p99)), class: "n", title: `median ${joined(seconds(route.p50))}` },
     { text: joined(seconds(route.longest)), class: "n" },
   ]), "no calls yet");
 }
