@@ -677,18 +677,23 @@ def _print(text: str) -> None:
     sys.stderr.flush()
 
 
-def banner(servers: Sequence[Server], more: Iterable[str] = ()) -> str:
-    """What ``run`` says when the servers are started; ``more`` are lines of whoever runs them."""
+def banner(servers: Sequence[Server], facts: Sequence[tuple[str, str]] = ()) -> str:
+    """What ``run`` says when the servers are started.
+
+    Args:
+        servers: each says its own.
+        facts: further lines, of the process: (word, value).
+    """
     python = ".".join(map(str, sys.version_info[:3]))
     lines: list[str] = []
     for server in servers:
         stats = server.threads.stats()
         threads = f", {stats.min_size}-{stats.max_size} threads" if server.model == "hybrid" else ""
         lines.append(f"mooring {__version__}, Python {python}, model {server.model}{threads}, {server.description}")
-        facts = server.facts()
-        width = max((len(value) for _, value, remark in facts if remark), default=0)
-        lines.extend(f"{word:<10} {value:<{width}}   {remark}".rstrip() for word, value, remark in facts)
-    lines.extend(more)
+        said = server.facts()
+        width = max((len(value) for _, value, remark in said if remark), default=0)
+        lines.extend(f"{word:<10} {value:<{width}}   {remark}".rstrip() for word, value, remark in said)
+    lines.extend(f"{word:<10} {value}" for word, value in facts)
     lines.append(f"{'stop':<10} Ctrl-C drains, a second one stops at once")
     return "\n".join(lines)
 

@@ -401,6 +401,8 @@ class Api:
         except KeyError as exc:
             whom = device or peer or connection
             raise Refused(404, "unknown_connection", f"there is no {whom!r} to listen to") from exc
+        except ValueError as exc:
+            raise Refused(503, "too_many_traces", str(exc)) from exc
         self._traces += 1
         told = {"connection": connection, "device": device, "peer": peer, "seconds": seconds}
         self._audit.note(request.state.who, "trace", {k: v for k, v in told.items() if v is not None}, "begun")

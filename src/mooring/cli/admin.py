@@ -23,7 +23,7 @@ logger = logging.getLogger("mooring.admin")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 NEEDED: Final = ("starlette", "uvicorn", "prometheus_client")
-MISSING: Final = "dashboard   not installed; `pip install 'mooring[admin]'` brings it, with metrics and health"
+MISSING: Final = "not installed; `pip install 'mooring[admin]'` brings it, with metrics and health"
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,14 @@ def admin_options(function: Function) -> Function:
 
 
 @contextlib.contextmanager
-def admin_side(servers: Sequence[Server], options: AdminOptions, **parts: Any) -> Iterator[list[str]]:
+def admin_side(servers: Sequence[Server], options: AdminOptions, **parts: Any) -> Iterator[list[tuple[str, str]]]:
     """Run the admin side of initialized servers for a ``with`` block.
 
     Args:
         parts: further arguments of AdminSide: what the parts of the package hand to each other.
 
     Returns:
-        On entering, lines for the banner.
+        On entering, facts for the banner: (word, value).
 
     Raises:
         NotStarted: it cannot listen, or must not; the text says what to do.
@@ -106,21 +106,28 @@ def admin_side(servers: Sequence[Server], options: AdminOptions, **parts: Any) -
     if options.listen == "off":
         yield []
         return
-    if any(importlib.util.find_spec(name) is None for name in NEEDED):
+    if not _is_installed():
         if options.listen is not None:
             raise NotStarted("--admin needs further packages: pip install 'mooring[admin]'; or use --admin off")
-        yield [MISSING]
+        yield [("dashboard", MISSING)]
         return
     side = _make(servers, options, parts)
     word: Path | None = None
     try:
         side.start()
         word = _leave_word(side)
-        yield [f"{'dashboard':<10} {side.url_with_token}"]
+        yield [("dashboard", side.url_with_token)]
     finally:
         side.stop()
         if word is not None:
             word.unlink(missing_ok=True)
+
+
+def _is_installed() -> bool:
+    try:
+        return all(importlib.util.find_spec(name) is not None for name in NEEDED)
+    except ValueError:  # there is something by this name that is no package
+        return False
 
 
 def _make(servers: Sequence[Server], options: AdminOptions, parts: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from ..heartbeat import Heartbeat
 from ..running import raise_descriptor_limit, run_until_signal
 from ..server import MODELS, Server, banner
 from .admin import AdminOptions, admin_options, admin_side
+from .admin_parts import parts_of
 from .exits import Failed, NotStarted
 from .logs import LEVELS, set_up_logging
 from .options import address, database_url, heartbeat_times, thread_counts
@@ -131,8 +132,8 @@ def _run(servers: list[Server], admin: AdminOptions) -> None:
     raise_descriptor_limit()  # before initialize(), which takes the limit of connections from it
     _initialize(servers)
     try:
-        with admin_side(servers, admin) as lines:
-            run_until_signal(servers, lambda: print(banner(servers, lines), file=sys.stderr, flush=True))
+        with admin_side(servers, admin, **parts_of(servers)) as facts:
+            run_until_signal(servers, lambda: print(banner(servers, facts), file=sys.stderr, flush=True))
     except MooringError as exc:
         raise Failed(str(exc)) from exc
     finally:

@@ -81,12 +81,13 @@ function startTrace() {
 }
 
 function addLine(frame) {
-  const text = frame.text ?? frame.message ?? "";
+  const text = frame.message ?? frame.text ?? frame.detail ?? "";
+  const arrow = { in: "→", out: "←", served: "✓" }[frame.direction] ?? frame.direction;
   const line = element("tr", {},
     element("td", {}, clock(frame.time, true)),
-    element("td", { title: frame.direction }, frame.direction === "in" ? "→" : "←"),
+    element("td", { title: frame.direction }, arrow),
     element("td", { title: frame.hex ?? "" }, text || frame.hex || ""),
-    element("td", {}, frame.route ?? ""),
+    element("td", { title: frame.detail ?? "" }, frame.route ?? ""),
     element("td", {}, frame.where ?? ""),
     element("td", { class: "n" }, frame.milliseconds === undefined || frame.milliseconds === null ? "" : `${frame.milliseconds} ms`));
   lines.prepend(line);
