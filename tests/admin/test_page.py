@@ -77,7 +77,7 @@ def keep_screenshot(page: Page, name: str) -> None:
     folder = os.environ.get("MOORING_TEST_ARTEFACTS")
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+        (Path(folder) / f"{name}.png").write_bytes(page.screenshot(full_page=True))
 
 
 def number(page: Page, panel: str, name: str) -> str:
@@ -111,7 +111,8 @@ def test_every_panel_shows_the_numbers_of_stats(page: Page, server: Server, clie
     with Client(str(server.addresses[0])) as other:
         other.send(b"fail")
         assert list(other) == []
-    wait_until(lambda: not server.threads.stats().busy and server.stats().calls.count == 82)
+    wait_until(lambda: len(server.connections) == 1 and server.stats().calls.count == 82)
+    wait_until(lambda: not server.threads.stats().busy)
     stats = server.stats()
     shows(lambda: number(page, "connections", "now"), stats.connections)
     shows(lambda: number(page, "connections", "most"), stats.most_connections)
@@ -131,6 +132,7 @@ def test_every_panel_shows_the_numbers_of_stats(page: Page, server: Server, clie
     shows(lambda: pair(page, "errors", "handler"), 1)
     expect(page.locator("#failures summary")).to_contain_text("1 × RuntimeError: nonsense <b>from</b> the meter")
     expect(page.locator("#processes tbody td").first).to_have_text(str(os.getpid()))
+    page.locator("#table").scroll_into_view_if_needed()
     expect(page.locator("#table tbody tr")).to_have_count(1, timeout=PATIENCE)
     expect(page.locator("#table tbody td").first).to_have_text("meter-1")
     assert page.locator(".chart canvas").count() == 4
@@ -183,7 +185,10 @@ def test_the_controls_of_the_server_ask_and_then_do_it(
     wait_until(lambda: drained == [None])
 
 
-def test_a_connection_is_looked_at_sent_to_and_closed(page: Page, server: Server, client: Client) -> None:
+def test_a_connection_is_looked_at_sent_to_and_closed(
+    admin: AdminSide, open_page: OpenPage, server: Server, client: Client
+) -> None:
+    page = open_page(admin.url_with_token, quiet=True)  # the browser itself complains about the 404 at the end
     ask_device(client, b"login meter-1")
     page.fill("#search", "METER")
     page.locator("#table button.name", has_text="meter-1").click()
@@ -300,6 +305,7 @@ def test_it_fits_in_both_themes_and_does_not_jump(
 
 def test_everything_can_be_reached_by_the_keyboard(page: Page, client: Client) -> None:
     ask_device(client, b"login meter-1")
+    page.locator("#table").scroll_into_view_if_needed()
     expect(page.locator("#table tbody button.name")).to_have_text("meter-1", timeout=PATIENCE)
     wanted = page.evaluate(
         "[...document.querySelectorAll('body > :not(dialog) :is(button, select, input):not(:disabled)')]"

@@ -20,9 +20,9 @@ CHUNK: Final = 250
 
 
 class Slices:
-    """Counts the time since the last sleep; ``breathe`` sleeps when a slice is over."""
+    """Counts the CPU time since the last sleep; ``breathe`` sleeps when a slice is over."""
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, clock: Callable[[], float] = time.thread_time) -> None:
         self._clock = clock
         self._began = clock()
         self.longest = 0.0
