@@ -114,8 +114,7 @@ def _of_connections(pairs: Sequence[tuple[Labels, WatchedServer, ServerStats]]) 
 def _protocol_errors(watched: WatchedServer, stats: ServerStats) -> dict[str, int]:
     """Broken frames, and what the application refuses by a code of its own."""
     found = {"frame": stats.closed.get(CloseReason.FRAME, 0)}
-    errors = getattr(watched.server, "protocol_errors", None)
-    return found | (errors() if errors is not None else {})
+    return found | watched.protocol_errors(watched.server)
 
 
 def _of_handlers(pairs: Sequence[tuple[Labels, WatchedServer, ServerStats]]) -> Iterator[Metric]:

@@ -47,7 +47,7 @@ class AdminSide:
         hosts: further names by which browsers may ask for this server.
         drain: see Controls.
         send_command: see SendCommand.
-        has_commands: whether a server has devices to send commands to.
+        has_commands, protocol_errors: see WatchedServer.
         tap: see trace.Tap.
 
     Raises:
@@ -66,6 +66,7 @@ class AdminSide:
         drain: Callable[[float | None], None] | None = None,
         send_command: SendCommand | None = None,
         has_commands: Callable[[Server], bool] = lambda server: False,
+        protocol_errors: Callable[[Server], dict[str, int]] = lambda server: {},
         tap: Tap | None = None,
     ) -> None:
         place = place or Place()
@@ -77,7 +78,7 @@ class AdminSide:
         self.token = token or new_token()
         self._auth = Auth(self.token, viewer_token)
         self._watched = [
-            WatchedServer(id, server, has_commands=has_commands(server))
+            WatchedServer(id, server, has_commands=has_commands(server), protocol_errors=protocol_errors)
             for id, server in zip(ids(servers), servers, strict=True)
         ]
         self._place = place

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,12 +48,22 @@ class WatchedServer:
     Args:
         id: its name in the API.
         server: initialized, at least.
+        has_commands: whether it has devices to send commands to.
+        protocol_errors: what its application refused, by a word of ours.
     """
 
-    def __init__(self, id: str, server: Server, *, has_commands: bool = False) -> None:
+    def __init__(
+        self,
+        id: str,
+        server: Server,
+        *,
+        has_commands: bool = False,
+        protocol_errors: Callable[[Server], dict[str, int]] = lambda server: {},
+    ) -> None:
         self.id = id
         self.server = server
         self.has_commands = has_commands
+        self.protocol_errors = protocol_errors
         self.scanned = Scan()
         self.loop_lag: float | None = None
         self._asked_at = 0.0
@@ -274,9 +285,7 @@ class WatchedServer:
     def _errors(self) -> records.ErrorNumbers:
         serving, loop = self.server._serving, self.server._loop
         kinds = loop.rare.totals() if loop is not None else {}
-        counters = getattr(self.server, "counters", None)
-        if counters is not None:
-            kinds |= counters.snapshot()
+        kinds |= self.protocol_errors(self.server)
         return records.ErrorNumbers(
             failures=serving.failures.total if serving is not None else 0,
             kinds={name: count for name, count in kinds.items() if count},
@@ -367,11 +376,11 @@ def doublings(histogram: Histogram) -> list[tuple[float, int]]:
 def group_commits(pool: Any) -> list[records.GroupCommitNumbers]:
     """The pool's group commits, if it has any."""
     found = []
-    for one in list(getattr(pool, "group_commits", ())):
+    for one in list(getattr(pool, "_group_commits", ())):
         stats = one.stats()
         names = getattr(type(stats), "__dataclass_fields__", {})
         numbers = {name: float(getattr(stats, name)) for name in names if _is_number(getattr(stats, name))}
-        found.append(records.GroupCommitNumbers(str(getattr(one, "table", "")), numbers))
+        found.append(records.GroupCommitNumbers(str(getattr(stats, "table", "")), numbers))
     return found
 
 

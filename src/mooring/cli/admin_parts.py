@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
+from ..gateway.errors import ErrorCode
+from ..gateway.server import Gateway
 from ..server import Server
 
 LARGEST_COMMAND: Final = 60_000
@@ -18,12 +20,20 @@ DEEPEST: Final = 64
 
 def parts_of(servers: Sequence[Server]) -> dict[str, Any]:
     """The arguments of AdminSide that come from elsewhere, as far as these servers have them."""
-    parts: dict[str, Any] = {}
+    parts: dict[str, Any] = {"protocol_errors": protocol_errors}
     if any(has_commands(server) for server in servers):
         parts |= {"send_command": send_command, "has_commands": has_commands}
     if all(hasattr(server, "listen") for server in servers):
         parts["tap"] = _Tap(servers)
     return parts
+
+
+def protocol_errors(server: Server) -> dict[str, int]:
+    """What a gateway has answered with an error, by its code; nothing of other servers."""
+    if not isinstance(server, Gateway):
+        return {}
+    counted = server.counters.snapshot()
+    return {code.code: counted.get(code.code, 0) for code in ErrorCode}
 
 
 def has_commands(server: Server) -> bool:
