@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "may_leave_open(reason): descriptors or threads outlive the test; the reason says which and why"
     )
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runtime_folder() -> Iterator[None]:
+    """Servers that the tests start leave word in a folder of the tests, not of the user who runs them."""
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    path = tempfile.mkdtemp(prefix="m-run-", dir="/tmp")
+    os.environ["XDG_RUNTIME_DIR"] = path
+    yield
+    shutil.rmtree(path)
+    if before is None:
+        del os.environ["XDG_RUNTIME_DIR"]
+    else:
+        os.environ["XDG_RUNTIME_DIR"] = before
 
 
 @pytest.fixture(autouse=True)

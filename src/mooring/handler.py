@@ -173,6 +173,9 @@ class Call:
         self.arguments = arguments
 
 
+OTHERS = "(others)"
+"""What the route without a key of its own is called."""
+
 KEYS_KEPT = 256
 """Keys of a ``route=`` function that get a route of their own: what comes on the wire must not fill the memory."""
 
@@ -187,6 +190,7 @@ class Handling:
         route: the only route of a handler that has but one; None if ``find`` is there.
         find: finds the route of a message, if there are several.
         blocking: what all routes have in common: True, False, or None.
+        routes: all routes that are known so far, each with a name for people.
     """
 
     def __init__(self, handler: Any, blocking: bool | None, route: Callable[[bytes], Hashable] | None = None) -> None:
@@ -198,6 +202,7 @@ class Handling:
         self.route: Route | None = None
         self.find: Callable[[bytes], Call] | None = None
         self.blocking = blocking
+        self.routes: Callable[[], list[tuple[str, Route]]] = list
         if isinstance(handler, Router):
             if route is not None:
                 raise TypeError("a Router picks its routes by its own key; route= is for functions and classes")
@@ -214,7 +219,8 @@ class Handling:
                 "a subclass of ConnectionHandler (the class, not an object of it), or a Router"
             )
         if route is None:
-            self.route = Route(received, blocking)
+            self.route = only = Route(received, blocking)
+            self.routes = lambda: [(self.name, only)]
         else:
             check_signature(route, 1, "(message)")
             self.find = self._split_by(route, received)
@@ -222,6 +228,7 @@ class Handling:
     def _split_by(self, key: Callable[[bytes], Hashable], received: Callable[..., Any]) -> Callable[[bytes], Call]:
         routes: dict[Hashable, Route] = {}
         shared = Route(received, self.blocking)
+        self.routes = lambda: [*((name_of_key(name), one) for name, one in routes.copy().items()), (OTHERS, shared)]
 
         def find(raw: bytes) -> Call:
             name = key(raw)
@@ -257,6 +264,18 @@ class Handling:
         # Routes of our own: what one server learns of a Router is not another server's.
         own: dict[Route, Route] = {}
 
+        def names() -> list[tuple[str, Route]]:
+            keys: dict[Route, list[str]] = {}
+            for key, route in router._routes.items():
+                keys.setdefault(route, []).append(name_of_key(key))
+            named = {route: ", ".join(words)[:60] for route, words in keys.items()}
+            for name, other in ((OTHERS, router._default), ("(bad messages)", router._bad_message_route)):
+                if other is not None:
+                    named[other] = name
+            return [(name, own[route]) for route, name in named.items() if route in own]
+
+        self.routes = names
+
         def find(raw: bytes) -> Call:
             call = router.find(raw)
             route = own.get(call.route)
@@ -278,6 +297,11 @@ class Handling:
         verdicts = {route.blocking if route.blocking is not None else self.blocking for route in routes}
         if len(verdicts) == 1 and not any(route.blocking is None for route in routes):
             self.blocking = verdicts.pop()
+
+
+def name_of_key(key: Hashable) -> str:
+    """A route's key for people, at most 60 characters: it may come from the wire."""
+    return (key if isinstance(key, str) and key.isprintable() else repr(key))[:60]
 
 
 def describe(handler: Any) -> str:

@@ -43,6 +43,7 @@ from .net.timeouts import Timeouts
 from .net.trace_event import TraceEvent
 from .running import Life, run_until_signal
 from .threads import ThreadPool, ThreadPoolStats
+from .threads.histogram import Histogram
 from .tracing import Trace
 
 logger = logging.getLogger("mooring")
@@ -78,11 +79,13 @@ class ServerStats:
     Attributes:
         state: where the server is in its life.
         uptime: seconds since ``start``; 0.0 before.
-        connections: open now.
+        connections, most_connections: open now, and the most at one time so far.
         accepted, refused: connections since the start; refused ones are closed at once and are among the accepted.
         accept_failures: errors of ``accept``.
         closed: connections ended so far, by reason.
-        messages: received so far.
+        messages, bytes_received: received so far; bytes with their frames.
+        sent, bytes_sent: messages that were given to the kernel or wait for room in it, heartbeats included.
+        calls: how long handlers took; those below 0.09 ms are counted in one bucket.
         dropped: messages and replies that could not leave because the connection was gone or its outbox full.
         heartbeats: sent so far.
         handovers: how often the loop moved to another thread because a handler waited on it.
@@ -94,11 +97,16 @@ class ServerStats:
     state: ServerState
     uptime: float
     connections: int
+    most_connections: int
     accepted: int
     refused: int
     accept_failures: int
     closed: Mapping[CloseReason, int]
     messages: int
+    bytes_received: int
+    sent: int
+    bytes_sent: int
+    calls: Histogram
     dropped: int
     heartbeats: int
     handovers: int
@@ -701,15 +709,22 @@ class Server:
     def stats(self) -> ServerStats:
         """The server's counters, now."""
         loop = self._loop
+        serving = self._serving
+        calls = serving.tallies.stats() if serving else None
         return ServerStats(
             state=self._state,
             uptime=time.monotonic() - self._started_at if self._started_at else 0.0,
             connections=len(self.connections),
+            most_connections=self.connections.most,
             accepted=loop.acceptor.accepted if loop else 0,
             refused=loop.acceptor.refused if loop else 0,
             accept_failures=loop.acceptor.failures if loop else 0,
             closed=dict(loop.closed) if loop else {},
             messages=loop.messages if loop else 0,
+            bytes_received=loop.bytes_received if loop else 0,
+            sent=(loop.sent if loop else 0) + (calls.sent if calls else 0),
+            bytes_sent=(loop.sent_bytes if loop else 0) + (calls.sent_bytes if calls else 0),
+            calls=calls.calls if calls else Histogram(),
             dropped=loop.dropped if loop else 0,
             heartbeats=loop.beats_sent if loop else 0,
             handovers=self._handover.taken + self._handover.announced if self._handover else 0,

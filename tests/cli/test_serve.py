@@ -54,7 +54,8 @@ def test_the_banner_is_in_the_form_that_is_promised(folder: Path) -> None:
         assert re.fullmatch(r"storing    sqlite:///mooring\.db +table pushes; kept when the server ends", lines[2])
         assert lines[3] == "devices    any name may log in (--auth none)"
         assert lines[4].startswith("""try        printf '{"op":"hello","device":"a"}""")
-        assert lines[5:] == ["stop       Ctrl-C drains, a second one stops at once"]
+        assert re.fullmatch(r"dashboard  http://127\.0\.0\.1:\d+/#t=[\w-]+", lines[5])
+        assert lines[6:] == ["stop       Ctrl-C drains, a second one stops at once"]
         process.signal(signal.SIGTERM)
         assert process.wait() == 0
     assert (folder / "mooring.db").exists()

@@ -25,6 +25,7 @@ class Engine:
         self.connections = Connections()
         self.attended: list[Connection] = []
         self.dropped = 0
+        self.sent = (0, 0)
         self.join = Lines().join
 
     def attend(self, connection: Connection) -> None:
@@ -35,6 +36,9 @@ class Engine:
 
     def count_dropped(self) -> None:
         self.dropped += 1
+
+    def count_sent(self, messages: int, size: int) -> None:
+        self.sent = (self.sent[0] + messages, self.sent[1] + size)
 
 
 class Pairs:

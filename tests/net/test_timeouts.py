@@ -21,7 +21,7 @@ def connection(pairs: Any) -> Connection:
     """Made at 1000.0, and it has spoken."""
     connection: Connection
     connection, _ = pairs.make(now=1000.0)
-    connection._spoken = True
+    connection._messages = 1
     return connection
 
 
@@ -54,12 +54,12 @@ def test_silence_closes_when_its_time_has_passed_and_not_before(
 
 def test_the_first_message_is_due_from_the_connect_whatever_bytes_come(connection: Connection) -> None:
     timeouts = Timeouts(first_message=60.0)
-    connection._spoken = False
+    connection._messages = 0
     connection._last_received = 1059.0
     assert passed(connection, timeouts, 1059.9) is None
     detail = "no message within 60 s (first_message_timeout)"
     assert passed(connection, timeouts, 1060.0) == (CloseReason.FIRST_MESSAGE, detail, False)
-    connection._spoken = True
+    connection._messages = 1
     assert passed(connection, timeouts, 1060.0) is None
 
 
@@ -74,7 +74,7 @@ def test_a_message_that_has_begun_must_be_complete_in_time_though_bytes_trickle(
 def test_while_we_do_not_read_silence_kills_nobody(connection: Connection) -> None:
     connection._reading = False
     connection._partial = Partial(1000.0)
-    connection._spoken = False
+    connection._messages = 0
     assert judge(connection, Timeouts(heartbeat=90.0), 1e6) == (None, math.inf)
 
 
@@ -134,7 +134,7 @@ def test_a_connection_that_has_ended_has_no_deadlines(connection: Connection, ph
 
 
 def test_the_next_look_is_at_the_nearest_deadline(connection: Connection) -> None:
-    connection._spoken = False
+    connection._messages = 0
     connection._last_received = 1005.0
     timeouts = Timeouts(first_message=60.0, idle=600.0, heartbeat=40.0)
     assert judge(connection, timeouts, 1006.0) == (None, 1045.0)

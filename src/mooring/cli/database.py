@@ -10,10 +10,12 @@ import click
 from ..db import ConnectionPool, MigrationStatus, open_pool
 from ..errors import MooringError
 from ..gateway.server import DEFAULT_DATABASE, migrations_of
+from .admin_client import admin_client_options, find_client
 from .exits import NotStarted
 from .logs import set_up_logging
-from .options import database_url
+from .options import connection_counts, database_url
 from .settings import database_of_settings
+from .threads import SERVER
 
 url_option = click.option(
     "--database",
@@ -28,7 +30,7 @@ url_option = click.option(
 
 @click.group
 def database() -> None:
-    """Make or inspect the gateway's tables."""
+    """Make or inspect the gateway's tables; resize or evict the pool of a running server."""
     set_up_logging("error")
 
 
@@ -51,6 +53,27 @@ def status(url: str) -> None:
     with _opened(url) as pool:
         for line in migrations_of(pool).status():
             click.echo(f"{line.state:<8} {_line(line)}")
+
+
+@database.command
+@click.argument("sizes", metavar="MIN:MAX", type=connection_counts)
+@SERVER
+@admin_client_options
+def resize(sizes: tuple[int, int], server: str | None, url: str | None, token_file: str | None) -> None:
+    """Give the pool of a running server new bounds."""
+    client = find_client(url, token_file)
+    smallest, largest = sizes
+    answer = client.post(f"{client.path_of(server)}/database/resize", min_size=smallest, max_size=largest)
+    click.echo(answer["detail"])
+
+
+@database.command
+@SERVER
+@admin_client_options
+def evict(server: str | None, url: str | None, token_file: str | None) -> None:
+    """Replace all connections of a running server to its database."""
+    client = find_client(url, token_file)
+    click.echo(client.post(f"{client.path_of(server)}/database/evict")["detail"])
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from ..db.url import parse_url
@@ -24,3 +26,22 @@ def database_url(text: str) -> str:
     except ValueError as exc:
         raise click.BadParameter(str(exc)) from exc
     return text
+
+
+def thread_counts(text: str) -> tuple[int, int]:
+    """``MIN:MAX`` or ``N``: two numbers."""
+    match = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}))?", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r}: write MIN:MAX, for example 2:64")
+    smallest, largest = int(match[1]), int(match[2] or match[1])
+    if not 1 <= smallest <= largest:
+        raise click.BadParameter(f"{text!r}: MIN is at least 1, and MAX at least MIN")
+    return smallest, largest
+
+
+def connection_counts(text: str) -> tuple[int, int]:
+    """``MIN:MAX`` or ``N``, as the pools of databases have them: MIN may be 0."""
+    match = re.fullmatch(r"([0-9]{1,6})(?::([0-9]{1,6}))?", text)
+    if match is None or not int(match[1]) <= int(match[2] or match[1]) or not int(match[2] or match[1]):
+        raise click.BadParameter(f"{text!r}: write MIN:MAX, for example 2:10")
+    return int(match[1]), int(match[2] or match[1])

@@ -19,6 +19,8 @@ from ..errors import MooringError
 from ..running import Life, raise_descriptor_limit, run_until_signal
 from ..server import Server, print_banner
 from ..settings import Loaded
+from .admin import admin_options, admin_side
+from .admin_parts import parts_of
 from .applying import make_servers
 from .exits import Failed, NotStarted
 from .logs import log_payload, set_up_logging
@@ -75,27 +77,32 @@ def _run(servers: list[Server], loaded: Loaded, read: Callable[[], Loaded]) -> N
     life.stopping = lambda: notifier.stopping(life.drain_timeout)
 
     def started() -> None:
-        _announce(servers, loaded)
+        _announce(servers, loaded, facts)
         notifier.ready(servers)
 
     try:
-        run_until_signal(servers, started, life=life)
+        with admin_side(servers, admin_options(loaded), **parts_of(servers)) as facts:
+            run_until_signal(servers, started, life=life)
     except MooringError as exc:
         raise Failed(str(exc)) from exc
+    finally:
+        for server in servers:
+            server.stop(0)  # if the admin side kept them from being run
     if loaded.settings.log.format == "json":
         logger.info("stopped")
 
 
-def _announce(servers: list[Server], loaded: Loaded) -> None:
-    """The banner for people, one line of the log for machines."""
+def _announce(servers: list[Server], loaded: Loaded, facts: list[tuple[str, str]]) -> None:
+    """The banner for people, one line of the log for machines, which is kept and so has no token in it."""
     file = str(loaded.file) if loaded.file is not None else ""
     if loaded.settings.log.format != "json":
-        print_banner(servers, [("settings", file)] if file else [])
+        print_banner(servers, [*facts, *([("settings", file)] if file else [])])
         return
     addresses = [str(address) for server in servers for address in server.addresses]
     names = [server.description for server in servers]
-    facts = {"listening": addresses, "servers": names, "version": __version__, "settings": file or None}
-    logger.info("started", extra={key: value for key, value in facts.items() if value})
+    extra = {word: value.partition("#")[0] for word, value in facts}
+    extra |= {"listening": addresses, "servers": names, "version": __version__, "settings": file}
+    logger.info("started", extra={key: value for key, value in extra.items() if value})
 
 
 def _initialize(servers: list[Server]) -> None:

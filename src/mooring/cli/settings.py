@@ -46,8 +46,11 @@ def settings_options(function: Function) -> Function:
         "pyproject.toml, /etc/mooring/mooring.toml]",
     )
     function = config(set_any(function))
-    for field in reversed([field for field in fields().values() if field.about.option]):
-        function = _option(field)(function)
+    for field in reversed(fields().values()):
+        if field.about.file_option:
+            function = _file_option(field)(function)
+        if field.about.option:
+            function = _option(field)(function)
     return function
 
 
@@ -70,6 +73,11 @@ def load_settings(options: Mapping[str, Any], targets: Iterable[str] = ()) -> Lo
         raw = options.get(_parameter(field))
         if field.about.option and raw not in (None, ()):
             given[path] = list(raw) if field.many else raw
+    files = {
+        path: options[f"{_parameter(field)}_file"]
+        for path, field in fields().items()
+        if field.about.file_option and options[f"{_parameter(field)}_file"] is not None
+    }
     if targets:
         given["targets",] = list(targets)
     return load(
@@ -77,6 +85,7 @@ def load_settings(options: Mapping[str, Any], targets: Iterable[str] = ()) -> Lo
         environ=os.environ,
         options=given,
         assignments=dict(options["assignments"]),
+        files=files,
         checks=CHECKS,
     )
 
@@ -124,6 +133,13 @@ def _option(field: Field) -> Callable[[Function], Function]:
     else:
         flags |= {"type": _FieldType(field), "metavar": about.metavar, "multiple": field.many}
     return click.option(about.option, _parameter(field), **flags)
+
+
+def _file_option(field: Field) -> Callable[[Function], Function]:
+    about = field.about
+    default = f"; default: {about.default}" if about.default else ""
+    text = f"A file that holds this: {about.meaning}  [env: {field.variable}_FILE{default}]"
+    return click.option(about.file_option, f"{_parameter(field)}_file", metavar="FILE", help=text)
 
 
 def _remarks(field: Field) -> str:

@@ -23,7 +23,7 @@ class EpollModel:
         self.serving = serving
         self._loop = loop
         self._ready = loop.ready
-        self._meter = Meter()
+        self._meter = Meter(on_loop=True)
 
     def admitted(self, connection: Connection) -> None:
         """See Model."""

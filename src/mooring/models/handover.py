@@ -246,9 +246,7 @@ class Handover:
         connection, replies = thread.connection, thread.meter.replies
         if replies and connection is not None:
             # Replies already made leave before the wait; the others of this read come behind it.
-            data = b"".join(replies)
-            replies.clear()
-            connection.reply(data)
+            connection.reply(thread.meter.take_replies())
         if self.take_role(thread, announced=True):
             thread.meter.announce()
             self.wake_watchdog()  # a new spare is needed

@@ -21,6 +21,8 @@ from ..net.tap import Tap
 from ..threads.blocking import announce_to
 from ..threads.tasks import name_of
 from .dispatch import LATE
+from .failures import Failures
+from .tally import QUICK, CallTallies, CallTally
 
 MESSAGES_PER_SERVICE = 64
 SERVICE_TIME = 0.001
@@ -52,12 +54,19 @@ class Meter:
         longest: seconds of the longest call that was late; 0.0 if none was.
         longest_route: its route.
         announced: the route that said it would wait.
+        tally: what the thread counts of the server that it serves now; None before the first service.
     """
 
-    __slots__ = ("announced", "here", "longest", "longest_route", "replies", "route", "routes")
+    __slots__ = (
+        "__weakref__", "_tallies", "announced", "here", "longest", "longest_route", "on_loop", "replies", "route",
+        "routes", "tally",
+    )  # fmt: skip
 
-    def __init__(self, *, here: bool = False) -> None:
+    def __init__(self, *, here: bool = False, on_loop: bool = False) -> None:
         self.here = here
+        self.on_loop = here or on_loop
+        self.tally: CallTally | None = None
+        self._tallies: dict[CallTallies, CallTally] = {}
         self.replies: list[bytes] = []
         self.route: Route | None = None
         self.routes: list[Route] = []
@@ -68,6 +77,31 @@ class Meter:
     def announce(self) -> None:
         """The running call says that it will wait."""
         self.announced = self.route
+
+    def turn_to(self, owner: CallTallies) -> CallTally:
+        """The thread serves another server from here on."""
+        tally = self._tallies.get(owner)
+        if tally is None:
+            tally = self._tallies[owner] = owner.open(self, on_loop=self.on_loop)
+        self.tally = tally
+        return tally
+
+    def note_slow(self, seconds: float) -> None:
+        """The message that ran took longer than QUICK."""
+        if self.route is not None and self.tally is not None:
+            self.tally.of(self.route).note_slow(seconds)
+        if seconds > LATE and seconds > self.longest:
+            self.longest, self.longest_route = seconds, self.route
+
+    def take_replies(self) -> bytes:
+        """The replies that are there, joined, to be sent now."""
+        replies = self.replies
+        data = replies[0] if len(replies) == 1 else b"".join(replies)
+        if self.tally is not None:
+            self.tally.sent += len(replies)
+            self.tally.sent_bytes += len(data)
+        replies.clear()
+        return data
 
     def forget(self) -> None:
         """Begin anew; replies have been handed over."""
@@ -121,6 +155,8 @@ class Serving:
         """What the threads are called that run messages and do not lead; for traces."""
         self.note_in_pool: Callable[[Connection, Route, float, bool], None] | None = None
         """Told of each call in the pool: connection, route, seconds, whether it announced a wait."""
+        self.tallies = CallTallies()
+        self.failures = Failures()
         self._route = handling.route
         self._received = handling.route.function if handling.route is not None else None
         self._encode = handling.encode
@@ -140,11 +176,15 @@ class Serving:
             return self._run_traced(connection, items, meter, connection._tap)
         received, join, encode, clock = self._received, self._join, self._encode, time.monotonic
         replies, note, pause = meter.replies, None if meter.here else self.note_in_pool, self._pause
+        tallies = self.tallies
+        tally = meter.tally
+        if tally is None or tally.owner is not tallies:
+            tally = meter.turn_to(tallies)
         meter.route = self._route
         done, most = 0, min(len(items), MESSAGES_PER_SERVICE)
         known: Any = None
         frame = b""
-        last = clock()
+        last = started = clock()
         limit = last + SERVICE_TIME
         for item in items:
             if connection._dropping and item is not LOST:
@@ -165,7 +205,7 @@ class Serving:
                     reply = call.route.function(connection, *call.arguments)
                 if reply is not None:
                     if type(reply) is not bytes or encode is not None:
-                        self._take(connection, reply, replies)
+                        self._take(connection, reply, meter)
                     else:
                         if reply is not known:  # a constant, such as an acknowledgement, is framed once for all
                             try:
@@ -179,18 +219,20 @@ class Serving:
             done += 1
             now = clock()
             took = now - last
-            if took > LATE and took > meter.longest:
-                meter.longest, meter.longest_route = took, meter.route
+            if took > QUICK:
+                meter.note_slow(took)
             if note is not None and meter.route is not None and type(item) is not Event:
                 note(connection, meter.route, took, meter.announced is not None)
                 meter.announced = None
             last = now
             if done >= most or now > limit or connection._outbox_size > OUTBOX_MARK or pause.paused:
                 break
+        tally.calls += done
+        tally.seconds += last - started
+        if meter.routes:
+            tally.count(meter.routes)
         if replies:
-            data = replies[0] if len(replies) == 1 else b"".join(replies)
-            replies.clear()
-            connection.reply(data)
+            connection.reply(meter.take_replies())
         return done
 
     def _run_traced(self, connection: Connection, items: list[Any], meter: Meter, tap: Tap) -> int:
@@ -339,17 +381,16 @@ class Serving:
             frame = frame.f_back
         return None
 
-    def _take(self, connection: Connection, reply: Any, replies: list[bytes]) -> None:
+    def _take(self, connection: Connection, reply: Any, meter: Meter) -> None:
         """A reply other than plain bytes."""
         if isinstance(reply, Future) or hasattr(reply, "add_done_callback"):
             # What is ready leaves before, so that the places of replies come in the order of their messages.
-            if replies:
-                connection.reply(b"".join(replies))
-                replies.clear()
+            if meter.replies:
+                connection.reply(meter.take_replies())
             place = connection.expect_reply()
             reply.add_done_callback(partial(self._settle, connection, place))
         else:
-            replies.append(self._frame(reply))
+            meter.replies.append(self._frame(reply))
 
     def _frame(self, reply: Any) -> bytes:
         if self._encode is not None:
@@ -387,7 +428,10 @@ class Serving:
         if isinstance(exc, ConnectionClosed) and connection.close_reason is not None:
             # Peers come and go: no fault of the handler's, which had something to send and nobody to send it to.
             self._rare.log(logging.DEBUG, "gone", "%r: %s gave up: %s", connection, name, exc)
-        elif isinstance(exc, WrongReplyError):
+            connection.end(CloseReason.HANDLER, f"{name} raised {type(exc).__name__}", dropping=True)
+            return
+        self.failures.note(exc)
+        if isinstance(exc, WrongReplyError):
             self._rare.log(logging.ERROR, "wrong reply", "%r: %s; the connection is closed", connection, exc)
         elif isinstance(exc, CancelledError):
             self._rare.log(logging.WARNING, "cancelled", "%r: a pending reply of %s was cancelled", connection, name)

@@ -175,6 +175,9 @@ class Engine(Protocol):
     def count_dropped(self) -> None:
         """Count a message or reply that could not leave any more."""
 
+    def count_sent(self, messages: int, size: int) -> None:
+        """Count messages that leave and are not replies of a call that has just ended."""
+
 
 class Connection:
     """A connection, as handlers see it. ``send``, ``close`` and ``abort`` may be called from any thread.
@@ -209,6 +212,7 @@ class Connection:
         "_last_received",
         "_lock",
         "_mask",
+        "_messages",
         "_name",
         "_outbox",
         "_outbox_size",
@@ -222,7 +226,6 @@ class Connection:
         "_senders",
         "_served",
         "_socket",
-        "_spoken",
         "_stall",
         "_tap",
         "_tick",
@@ -270,7 +273,7 @@ class Connection:
         self._partial: Partial | None = None
         self._eof = False
         self._reading = True
-        self._spoken = False
+        self._messages = 0
         self._last_received = now
         self._ending: Ending | None = None
         self._stall: Stall | None = None
@@ -317,6 +320,16 @@ class Connection:
         return self._close_reason
 
     @property
+    def messages_received(self) -> int:
+        """Complete messages that came so far."""
+        return self._messages
+
+    @property
+    def outbox_size(self) -> int:
+        """Bytes that wait because the peer has not taken what was sent before."""
+        return self._outbox_size
+
+    @property
     def log(self) -> ConnectionLog:
         """A logger whose lines begin with the connection's number, peer and name."""
         return ConnectionLog(logger, {"connection": self})
@@ -339,19 +352,22 @@ class Connection:
 
     def send_joined(self, data: bytes) -> None:
         """``send`` for a message that is framed already."""
+        claimed = False
         while True:
             with self._lock:
                 if self._dropping or self._output_over:
                     raise ConnectionClosed(f"{self!r} is closed ({self._close_reason})")
                 if not self._writing:
-                    self._writing = True
+                    self._writing = claimed = True
                     break
                 if self._outbox_size + len(data) <= self._engine.outbox_limit:
                     self._append_locked(data)
-                    return
+                    break
             if not self._make_room():
                 return
-        self._flush(data)
+        self._engine.count_sent(1, len(data))
+        if claimed:
+            self._flush(data)
 
     def request(self, message: bytes, *, match: Callable[[bytes], bool], timeout: float = 10.0) -> bytes:
         """Send a message and wait for the one that answers it, which then does not go to the handler.
@@ -565,6 +581,8 @@ class Connection:
             tell = self._watched and not write
         for _ in range(dropped):
             self._engine.count_dropped()
+        if ready and not dropped:
+            self._engine.count_sent(len(ready), sum(map(len, ready)))
         if write:
             self._flush(b"".join(ready))
         elif tell:
@@ -690,6 +708,8 @@ class Connections:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._count = 0
+        self.most = 0
+        """The most at one time so far."""
         self._names: dict[str, Connection] = {}
         self.snapshot: Callable[[], list[Connection]] = list
         """The connections whose descriptors are not closed yet; the loop puts its own in."""
@@ -715,7 +735,7 @@ class Connections:
 
     def by_id(self, id: int) -> Connection | None:
         """The open connection with this number, or None."""
-        return next((connection for connection in self.snapshot() if connection.id == id), None)
+        return next((connection for connection in self if connection.id == id), None)
 
     def broadcast(self, message: bytes) -> int:
         """Send a message to all open connections; closed ones are skipped.
@@ -745,6 +765,8 @@ class Connections:
         """Count a new connection (the loop's)."""
         with self._lock:
             self._count += 1
+            if self._count > self.most:
+                self.most = self._count
         if self.watcher is not None:
             self.watcher.added(connection)
 

@@ -186,6 +186,9 @@ class Loop:
         self.error: BaseException | None = None
         self.rare = RareLog(logger)
         self.messages = 0
+        self.bytes_received = 0
+        self.sent = 0
+        self.sent_bytes = 0
         self.dropped = 0
         self.beats_sent = 0
         self.closed: Counter[CloseReason] = Counter()
@@ -263,10 +266,17 @@ class Loop:
         with self._count_lock:
             self.dropped += 1
 
-    def count_messages(self, count: int) -> None:
-        """So many messages were read by a thread other than the loop's."""
+    def count_sent(self, messages: int, size: int) -> None:
+        """So many messages and bytes leave that are not replies of a call that has just ended."""
         with self._count_lock:
-            self.messages += count
+            self.sent += messages
+            self.sent_bytes += size
+
+    def count_received(self, messages: int, size: int) -> None:
+        """So many messages and bytes were read by a thread other than the loop's."""
+        with self._count_lock:
+            self.messages += messages
+            self.bytes_received += size
 
     def adopt(self, sock: socket.socket) -> Connection:
         """Make a connected socket one of ours; it is served from the loop's next turn on.
@@ -480,6 +490,7 @@ class Loop:
             connection._eof = True
             connection.end(CloseReason.PEER)
             return
+        self.bytes_received += len(data)
         items = self.cut(connection, data, self._now)
         if items:
             self.messages += len(items)
@@ -507,7 +518,7 @@ class Loop:
             connection.end(CloseReason.PEER)
             return []
         items = self.cut(connection, data, now)
-        self.count_messages(len(items))
+        self.count_received(len(items), len(data))
         return connection.offer(items) if connection._requests else items
 
     @staticmethod
@@ -542,7 +553,7 @@ class Loop:
             connection.end(CloseReason.HANDLER, f"the framing raised {exc!r}")
             return []
         if messages:
-            connection._spoken = True
+            connection._messages += len(messages)
         if rest:
             if messages or partial is None:
                 partial = connection._partial = Partial(now)

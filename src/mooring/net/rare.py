@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from typing import Any
 class RareLog:
     """Passes on the first lines of each kind in every window and counts the rest.
 
-    The lock guards the table of windows; the line itself is written outside it.
+    The lock guards the tables of windows and totals; the line itself is written outside it.
 
     Args:
         logger: where the lines go.
@@ -35,11 +36,13 @@ class RareLog:
         self._clock = clock
         self._lock = threading.Lock()
         self._kinds: dict[str, list[float]] = {}  # kind -> [end of the window, lines so far]
+        self._totals: Counter[str] = Counter()
 
     def log(self, level: int, kind: str, message: str, *args: object, **options: Any) -> None:
         """Log a line, unless this kind has had its share; the next window says how many were left out."""
         now = self._clock()
         with self._lock:
+            self._totals[kind] += 1
             entry = self._kinds.get(kind)
             left_out = 0
             if entry is None or now >= entry[0]:
@@ -54,3 +57,8 @@ class RareLog:
             self._logger.log(level, message, *args, **options)
         if last:
             self._logger.log(level, "%s: further lines are left out for up to %.0f s", kind, self._window)
+
+    def totals(self) -> dict[str, int]:
+        """How often each kind occurred, lines left out included."""
+        with self._lock:
+            return dict(self._totals)

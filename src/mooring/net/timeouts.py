@@ -85,7 +85,7 @@ def _moments(connection: Connection, timeouts: Timeouts) -> list[tuple[float, Ru
 def _of_silence(connection: Connection, timeouts: Timeouts) -> list[tuple[float, Rule]]:
     received = connection._last_received
     moments: list[tuple[float, Rule]] = []
-    if timeouts.first_message is not None and not connection._spoken:
+    if timeouts.first_message is not None and not connection._messages:
         moments.append((connection._connected + timeouts.first_message, _no_first_message))
     partial = connection._partial
     if partial is not None and timeouts.frame is not None:

@@ -19,6 +19,7 @@ from .sources import (
     from_assignments,
     from_environment,
     from_file,
+    from_file_options,
     from_options,
 )
 
@@ -57,6 +58,7 @@ def load(
     environ: Mapping[str, str],
     options: Mapping[Path, Any] | None = None,
     assignments: Mapping[str, str] | None = None,
+    files: Mapping[Path, str] | None = None,
     checks: Mapping[type, Callable[[str], object]] | None = None,
 ) -> Loaded:
     """Read all settings.
@@ -66,6 +68,7 @@ def load(
         environ: the environment.
         options: what was given on the command line, by the path of the setting.
         assignments: the same, from ``--set KEY=VALUE``.
+        files: files of secrets that were named on the command line, by the path of the setting.
         checks: for types whose values are checked by others: each is called with the text and raises ValueError.
 
     Returns:
@@ -83,6 +86,7 @@ def load(
     given += from_environment(environ, loaded.problems)
     given += from_assignments(assignments or {}, loaded.problems)
     given += from_options(options or {})
+    given += from_file_options(files or {}, loaded.problems)
     values: dict[Path, Any] = {}
     for one in given:
         try:

@@ -95,6 +95,8 @@ def _row(field: Field) -> str:
     names = [f"`{field.variable}`"] + ([f"`{about.option}`"] if about.option else [])
     if about.secret:
         names.append(f"`{field.variable}_FILE`")
+    if about.file_option:
+        names.append(f"`{about.file_option}`")
     default = about.default or ("" if field.default in (UNSET, ()) else _toml(field.default).strip('"'))
     meaning = about.meaning.replace("|", "\\|")
     return f"| `{field.key}` | {' '.join(names)} | {default} | {'yes' if about.reload else ''} | {meaning} |"

@@ -29,6 +29,7 @@ class About:
         metavar: what stands for the value in the help.
         reload: a running server takes the new value on HUP.
         secret: the value is never shown, and ``NAME_file`` may name a file that holds it.
+        file_option: the option that names this file; "" if there is none.
         example: a value for the file that ``mooring config init`` writes; the default if "".
     """
 
@@ -38,6 +39,7 @@ class About:
     metavar: str = ""
     reload: bool = False
     secret: bool = False
+    file_option: str = ""
     example: str = ""
 
 
@@ -129,6 +131,49 @@ class Gateway(Section, frozen=True, kw_only=True):
         Literal["none"] | UnsetType,
         About("Who may log in: `none` lets any name in.", "--auth", "none"),
     ] = UNSET
+
+
+class Admin(Section, frozen=True, kw_only=True):
+    """The dashboard, with its API, metrics and health."""
+
+    SHORTHAND = "listen"
+
+    listen: Annotated[
+        str | UnsetType,
+        About(
+            "Where the dashboard, metrics and health are, as `HOST:PORT`; `off`: nowhere.",
+            "--admin",
+            "127.0.0.1:7001, or the next free port",
+            metavar="HOST:PORT",
+            example="127.0.0.1:7001",
+        ),
+    ] = UNSET
+    token: Annotated[
+        Secret | UnsetType,
+        About(
+            "The token that lets people in.",
+            default="one of this user's, made when it is missing",
+            secret=True,
+            file_option="--admin-token-file",
+        ),
+    ] = UNSET
+    viewer_token: Annotated[
+        Secret | UnsetType,
+        About(
+            "A token of those who may look and change nothing.",
+            secret=True,
+            file_option="--admin-viewer-token-file",
+        ),
+    ] = UNSET
+    hosts: Annotated[
+        tuple[str, ...],
+        About(
+            "Names by which browsers may ask for the dashboard, beside `localhost` and IP addresses.",
+            "--admin-host",
+            metavar="NAME",
+            example="mooring.example",
+        ),
+    ] = ()
 
 
 class Settings(Section, frozen=True, kw_only=True):
@@ -245,4 +290,5 @@ class Settings(Section, frozen=True, kw_only=True):
     ] = UNSET
     database: Database = Database()
     gateway: Gateway = Gateway()
+    admin: Admin = Admin()
     log: Log = Log()

@@ -24,8 +24,16 @@ CONFIG_VARIABLE: Final = PREFIX + "CONFIG"
 PLACES: Final = ("mooring.toml", "pyproject.toml", "/etc/mooring/mooring.toml")
 """Where the file is looked for, in this order; of pyproject.toml the table [tool.mooring] is read, if it is there."""
 
-_OF_OTHERS: Final = re.compile(r"ADMIN(_[A-Z]+)*")
-"""Variables of the admin side's options and of the commands that ask it, which are no settings."""
+_SHORT: Final = {
+    "ADMIN_TOKEN": "ADMIN__TOKEN",
+    "ADMIN_TOKEN_FILE": "ADMIN__TOKEN_FILE",
+    "ADMIN_VIEWER_TOKEN_FILE": "ADMIN__VIEWER_TOKEN_FILE",
+    "ADMIN_HOST": "ADMIN__HOSTS",
+}
+"""Variables with one underscore: those that the commands which ask a server know by the same name, and their like."""
+
+_OF_COMMANDS: Final = {"CONFIG", "ADMIN_URL"}
+"""Variables that tell a command something and are no settings."""
 
 _OF_KUBERNETES: Final = re.compile(r"(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_[0-9]+_(TCP|UDP|SCTP)(_.*)?)?)")
 """What Kubernetes puts into every pod if there is a service called `mooring`: none of ours, and no mistake."""
@@ -130,11 +138,9 @@ def from_environment(environ: Mapping[str, str], problems: list[Problem]) -> lis
     given: list[Given] = []
     for variable in sorted(environ):
         name = variable.removeprefix(PREFIX)
-        if name == variable or variable == CONFIG_VARIABLE:
+        if name == variable or name in _OF_COMMANDS or _OF_KUBERNETES.fullmatch(name):
             continue
-        if _OF_KUBERNETES.fullmatch(name) or _OF_OTHERS.fullmatch(name):
-            continue
-        key = tuple(name.lower().split("__"))
+        key = tuple(_SHORT.get(name, name).lower().split("__"))
         _take(key, environ[variable], Origin("environment", variable), FilePath(), given, problems)
     return given
 
@@ -149,6 +155,16 @@ def from_assignments(assignments: Mapping[str, str], problems: list[Problem]) ->
             problems.append(Problem(origin, f"all users of the machine can read this; use {known.variable}_FILE"))
             continue
         _take(tuple(key.split(".")), raw, origin, FilePath(), given, problems)
+    return given
+
+
+def from_file_options(files: Mapping[Path, str], problems: list[Problem]) -> list[Given]:
+    """Read the secrets whose files options name, by the path of the setting."""
+    given: list[Given] = []
+    for path, name in files.items():
+        option = fields()[path].about.file_option
+        key = (*path[:-1], path[-1] + FILE_SUFFIX)
+        _take(key, name, Origin("command line", option), FilePath(), given, problems)
     return given
 
 

@@ -1,0 +1,43 @@
+"""The audit log: who did what by the admin API, and what came of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from typing import Any, Final
+
+from .records import AuditEntry
+
+KEPT: Final = 200
+
+logger = logging.getLogger("mooring.audit")
+
+
+class Audit:
+    """Writes every control to the logger ``mooring.audit`` and keeps the last ones. ``_lock`` guards these."""
+
+    def __init__(self) -> None:
+        logger.setLevel(logging.INFO)  # whatever the level of the others is
+        self._lock = threading.Lock()
+        self._entries: deque[AuditEntry] = deque(maxlen=KEPT)
+
+    def note(self, who: str, action: str, arguments: dict[str, Any], result: str) -> None:
+        """Something was done, or refused.
+
+        Args:
+            who: role and address.
+            action: the operation's name.
+            arguments: what it was called with; no secrets.
+            result: in words.
+        """
+        with self._lock:
+            self._entries.append(AuditEntry(time.time(), who, action, arguments, result))
+        text = " ".join(f"{name}={value!r}" for name, value in arguments.items())
+        logger.info("%s by %s%s: %s", action, who, f" ({text[:500]})" if text else "", result)
+
+    def entries(self) -> list[AuditEntry]:
+        """The last ones, the latest first."""
+        with self._lock:
+            return list(reversed(self._entries))

@@ -1,0 +1,23 @@
+// The process and its servers.
+
+import { $, setRows, setText } from "../dom.js";
+import { bytes, count, joined, number, seconds } from "../format.js";
+
+const body = $("#processes tbody");
+
+export function show(snapshot) {
+  const { process } = snapshot;
+  setRows(body, snapshot.servers.map(({ server, connections }) => [
+    process.pid,
+    { text: server.name || server.description, title: server.description },
+    server.model,
+    { text: server.addresses.join(" ") || "–", title: server.addresses.join(" ") },
+    { text: `${Math.round(process.cpu_share * 100)} % of a core`, class: "n" },
+    { text: joined(bytes(process.memory)), class: "n" },
+    { text: `${count(process.descriptors)} of ${count(process.descriptor_limit)}`, class: "n" },
+    { text: count(process.threads), class: "n" },
+    { text: joined(seconds(server.loop_lag)), class: "n" },
+    { text: joined(number(connections.open)), class: "n" },
+  ]));
+  setText($("#slice"), `· this page's longest slice: ${joined(seconds(process.admin_longest_slice))}`);
+}

@@ -1,0 +1,224 @@
+"""Every input is hostile: tokens, other sites, other names, sizes and nonsense."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from mooring import Server
+from mooring.admin.auth import TRIES, Allowance, Auth, Role
+from mooring.admin.guard import MOST_BODY, host_name
+from mooring.admin.listening import Place, listen, parse_place
+from mooring.admin.service import AdminSide
+from mooring.errors import BindError
+
+from .conftest import TOKEN, VIEWER, Asker
+
+
+def test_without_a_token_nothing_is_told_but_health(admin: AdminSide) -> None:
+    stranger = Asker(admin.port, None)
+    for path in ("/snapshot", "/connections", "/events", "/history", "/failures", "/audit", "/trace?connection=1"):
+        answer = stranger.get(f"/api/v1{path}")
+        assert (answer.status, answer.json["error"]) == (401, "not_logged_in")
+    assert stranger.post("/servers/meters/threads/pause").status == 401
+    assert stranger.get("/livez").status == stranger.get("/").status == 200
+
+
+def test_the_token_is_exchanged_for_a_strict_cookie_that_then_is_enough(admin: AdminSide) -> None:
+    browser = Asker(admin.port, None)
+    same = {"Sec-Fetch-Site": "same-origin"}
+    answer = browser.ask("POST", "/api/v1/session", {"token": TOKEN}, same)
+    assert answer.json == {"role": "operator"}
+    cookie = answer.headers["set-cookie"]
+    assert {"HttpOnly", "Path=/", "SameSite=strict"} <= set(cookie.split("; "))
+    assert TOKEN not in cookie
+    with_cookie = {"Cookie": cookie.partition(";")[0]}
+    assert browser.ask("GET", "/api/v1/session", None, with_cookie).json == {"role": "operator"}
+    # A program that has a cookie and no token, and does not say where it comes from, may change nothing.
+    assert browser.ask("POST", "/api/v1/servers/meters/threads/resume", {}, with_cookie).status == 401
+    assert browser.ask("POST", "/api/v1/servers/meters/threads/resume", {}, with_cookie | same).status == 200
+
+
+def test_wrong_tokens_are_few(admin: AdminSide) -> None:
+    stranger = Asker(admin.port, None)
+    for _ in range(TRIES):
+        answer = stranger.ask("POST", "/api/v1/session", {"token": "wrong"})
+        assert (answer.status, answer.json["error"]) == (401, "wrong_token")
+    answer = stranger.ask("POST", "/api/v1/session", {"token": TOKEN})
+    assert (answer.status, answer.json["error"]) == (429, "too_many_tries")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:1"},
+    ],
+)
+def test_a_post_from_another_site_is_refused_whatever_it_brings(
+    asker: Asker, server: Server, headers: dict[str, str]
+) -> None:
+    answer = asker.ask("POST", "/api/v1/servers/meters/threads/pause", {}, headers)
+    assert (answer.status, answer.json["error"]) == (403, "cross_site")
+    assert not server.threads.paused
+
+
+def test_another_site_cannot_read_either(asker: Asker) -> None:
+    assert asker.get("/api/v1/snapshot", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="cors").status == 403
+    assert asker.get("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
+    assert not [name for name in asker.get("/api/v1/snapshot").headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:7001", "", "127.0.0.1@evil", "a b", "x/y"])
+def test_a_foreign_name_is_refused(asker: Asker, host: str) -> None:
+    answer = asker.get("/api/v1/snapshot", Host=host)
+    assert answer.status in (400, 421)
+
+
+@pytest.mark.parametrize("host", ["localhost:7001", "127.0.0.1", "[::1]:7001", "a.localhost", "192.0.2.7:80"])
+def test_our_own_names_are_taken(asker: Asker, host: str) -> None:
+    assert asker.get("/api/v1/snapshot", Host=host).status == 200
+
+
+def test_a_configured_name_is_taken(server: Server) -> None:
+    with AdminSide([server], Place(port=0), token=TOKEN, hosts=["Meters.Example"]) as admin:
+        assert Asker(admin.port).get("/livez", Host="meters.example:7001").status == 200
+
+
+def test_every_answer_carries_the_policy(asker: Asker) -> None:
+    for answer in (asker.get("/"), asker.get("/nothing"), asker.get("/livez"), asker.get("/livez", Host="evil")):
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_body_of_10_megabytes_is_refused_before_it_is_read(admin: AdminSide) -> None:
+    with socket.create_connection(("127.0.0.1", admin.port), 5) as sock:
+        head = f"POST /api/v1/drain HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n"
+        sock.sendall(f"{head}Content-Type: application/json\r\nContent-Length: 10000000\r\n\r\n".encode())
+        assert b" 413 " in sock.recv(4096)
+    with socket.create_connection(("127.0.0.1", admin.port), 5) as sock:
+        sock.sendall(f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        chunk = b"4000\r\n" + b" " * 0x4000 + b"\r\n"
+        try:
+            for _ in range(MOST_BODY // 0x4000 + 2):
+                sock.sendall(chunk)
+            answer = sock.recv(4096)
+        except ConnectionError:
+            return
+        assert b" 413 " in answer
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "part"),
+    [
+        ("/servers/meters/threads/resize", {"min_size": 9, "max_size": 3}, 422, "max_size"),
+        ("/servers/meters/threads/resize", {"min_size": 0, "max_size": 0}, 422, ">= 1"),
+        ("/servers/meters/threads/resize", {"min_size": "many"}, 422, "Expected `int`, got `str` - at `$.min_size`"),
+        ("/servers/meters/threads/resize", {"min_size": 1e99}, 422, "min_size"),
+        ("/servers/meters/threads/resize", {"min_size": 1, "maxsize": 2}, 422, "unknown field `maxsize`"),
+        ("/servers/meters/threads/resize", {}, 422, "missing required field `min_size`"),
+        ("/servers/nobody/threads/resize", {"min_size": 1}, 404, "there are: meters"),
+        ("/servers/meters/database/resize", {"min_size": 5, "max_size": 2}, 422, "more than max_size"),
+        ("/connections/12345678/close", {}, 404, "may have ended"),
+        ("/connections/none/close", {}, 400, "Expected `int`"),
+        ("/connections/1/send", {}, 422, "either text or hex"),
+        ("/log-level", {"level": "loud"}, 422, "level"),
+        ("/drain", {"timeout": -1}, 422, ">= 0"),
+        ("/nothing", {}, 404, "nothing here"),
+    ],
+)
+def test_nonsense_is_answered_by_what_is_wrong(asker: Asker, path: str, body: dict, status: int, part: str) -> None:
+    answer = asker.ask("POST", f"/api/v1{path}", body)
+    assert answer.status == (404 if "12345678" in path else status)
+    assert part in answer.json["detail"]
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"nul", b"\xff\xfe", b"[" * 30_000, b'{"timeout":1e999}'])
+def test_a_body_that_is_no_json_is_refused(asker: Asker, raw: bytes) -> None:
+    answer = asker.ask("POST", "/api/v1/drain", raw=raw)
+    assert answer.status == 422
+
+
+def test_a_form_of_another_page_is_no_json(asker: Asker) -> None:
+    answer = asker.ask("POST", "/api/v1/drain", raw=b"{}", headers={"Content-Type": "text/plain"})
+    assert answer.status == 415
+
+
+def test_an_unknown_query_is_refused(asker: Asker) -> None:
+    assert "it takes search" in asker.get("/api/v1/connections?q=x").json["detail"]
+    assert asker.get("/api/v1/connections?limit=100000").status == 400
+
+
+def test_too_many_requests_have_to_wait() -> None:
+    now = [100.0]
+    allowance = Allowance(3, 3.0, clock=lambda: now[0])
+    for _ in range(3):
+        assert allowance.wait_of("a") == 0.0
+        allowance.take("a")
+    assert allowance.wait_of("a") == pytest.approx(1.0)
+    assert allowance.wait_of("b") == 0.0
+    now[0] += 1.0
+    assert allowance.wait_of("a") == 0.0
+
+
+def test_a_cookie_ends_is_not_forged_and_outlives_a_restart() -> None:
+    now = [1000.0]
+    auth = Auth(TOKEN, VIEWER, clock=lambda: now[0])
+    cookie = auth.make_cookie(Role.VIEWER)
+    assert auth.role_of_cookie(cookie) is Role.VIEWER
+    assert Auth(TOKEN, VIEWER, clock=lambda: now[0]).role_of_cookie(cookie) is Role.VIEWER
+    assert Auth("x" * 40, VIEWER, clock=lambda: now[0]).role_of_cookie(cookie) is Role.NOBODY
+    assert auth.role_of_cookie("2" + cookie[1:]) is Role.NOBODY
+    for nonsense in ("", ".", "a.b.c", "2.99999999999.x.", "\udcff"):
+        assert auth.role_of_cookie(nonsense) is Role.NOBODY
+    now[0] += 25 * 3600
+    assert auth.role_of_cookie(cookie) is Role.NOBODY
+
+
+def test_a_short_token_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 16 characters"):
+        Auth("secret")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])
+def test_it_refuses_to_be_reachable_without_a_token(server: Server, host: str) -> None:
+    with pytest.raises(ValueError, match="give it a token with --admin-token-file"):
+        AdminSide([server], Place(host, 0))
+
+
+def test_metrics_of_a_reachable_one_need_the_token(server: Server) -> None:
+    with AdminSide([server], Place("0.0.0.0", 0), token=TOKEN) as admin:
+        assert Asker(admin.port, None).get("/metrics").status == 401
+        assert Asker(admin.port).get("/metrics").status == 200
+
+
+def test_a_taken_port_names_who_to_ask_and_the_default_moves_on() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(BindError, match=f"ss -ltnp 'sport = :{port}'"):
+            listen(Place("127.0.0.1", port, moves=False))
+        with listen(Place("127.0.0.1", port)) as moved:
+            assert port < moved.getsockname()[1] <= port + 50
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("7001", "HOST:PORT"), ("a.example:1", "IP address"), ("127.0.0.1:x", "HOST"), ("::1:99999", "HOST")],
+)
+def test_a_wrong_address_is_refused(text: str, part: str) -> None:
+    with pytest.raises(ValueError, match=part):
+        parse_place(text)
+
+
+def test_addresses_are_read() -> None:
+    assert parse_place("off") is None
+    assert parse_place("[::1]:7001") == Place("::1", 7001, moves=False)
+    assert Place("0.0.0.0", 1).url(1) == "http://127.0.0.1:1"
+    assert host_name("Meters.Example.:80") == "meters.example"

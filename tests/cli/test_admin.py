@@ -1,0 +1,151 @@
+"""The dashboard beside ``mooring serve``, and the commands that use its API, as processes of their own."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import signal
+import socket
+import stat
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from devices import Device
+from processes import PythonProcess
+
+from mooring.cli.runtime import (
+    Running,
+    UnsafeFolderError,
+    find_running,
+    kept_token,
+    leave_word,
+)
+from mooring.cli.runtime import (
+    folder as runtime_folder,
+)
+
+SERVE = ("-m", "mooring", "serve", "--bind", "tcp://127.0.0.1:0")
+
+
+def mooring(folder: Path, *arguments: str, code: int = 0) -> str:
+    """Run a command; what it said."""
+    with PythonProcess("-m", "mooring", *arguments, cwd=folder, env={"XDG_RUNTIME_DIR": str(folder)}) as process:
+        assert process.wait() == code
+        return process.output
+
+
+def serving(folder: Path, *options: str) -> PythonProcess:
+    return PythonProcess(*SERVE, *options, cwd=folder, env={"XDG_RUNTIME_DIR": str(folder)})
+
+
+def address_of(process: PythonProcess) -> str:
+    return process.wait_for_line("listening").split()[1]
+
+
+def get(url: str, path: str) -> tuple[int, bytes]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection.request("GET", path)
+    answer = connection.getresponse()
+    try:
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_the_commands_find_the_server_and_do_what_the_page_does(folder: Path) -> None:
+    with serving(folder, "--admin", "127.0.0.1:0") as process:
+        url = process.wait_for_line("dashboard").split()[1]
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/#t=[\w-]{43}", url)
+        assert get(url, "/livez") == (200, b"ok\n")
+        with Device(address_of(process)) as device:
+            device.log_in("meter-7")
+            listed = mooring(folder, "connections", "list", "--search", "meter")
+            assert "meter-7" in listed
+            row = json.loads(mooring(folder, "connections", "list", "--json").splitlines()[0])
+            assert (row["name"], row["messages"]) == ("meter-7", 1)
+            assert "3 to 9 threads" in mooring(folder, "threads", "resize", "3:9")
+            assert "paused" in mooring(folder, "threads", "pause")
+            assert "resumed" in mooring(folder, "threads", "resume")
+            assert "1 to 4 connections" in mooring(folder, "database", "resize", "1:4")
+            assert "closed" in mooring(folder, "database", "evict")
+            assert "closes when" in mooring(folder, "connections", "close", str(row["id"]))
+            assert list(device) == []
+        gone = mooring(folder, "connections", "close", str(row["id"]), code=1)
+        assert gone.startswith(f"mooring: there is no connection {row['id']}")
+        assert "draining" in mooring(folder, "drain")
+        assert process.wait() == 0
+        assert "mooring.audit" not in process.output
+        assert "resize_threads by operator at 127.0.0.1" in process.output
+    assert "no server of this user runs" in mooring(folder, "drain", code=1)
+
+
+def test_a_restart_keeps_the_token_and_the_admin_can_be_off(folder: Path) -> None:
+    urls = []
+    for _ in range(2):
+        with serving(folder, "--admin", "127.0.0.1:0") as process:
+            urls.append(process.wait_for_line("dashboard").split()[1])
+            process.signal(signal.SIGTERM)
+            assert process.wait() == 0
+    assert urls[0].partition("#")[2] == urls[1].partition("#")[2]
+    with serving(folder, "--admin", "off") as process:
+        process.wait_for_line("Ctrl-C")
+        assert "dashboard" not in process.output
+
+
+@pytest.mark.parametrize(
+    ("options", "part"),
+    [
+        (["--admin", "0.0.0.0:0"], "give it a token with --admin-token-file"),
+        (["--admin", "7001"], "write HOST:PORT"),
+        (["--admin", "127.0.0.1:0", "--admin-token-file", "/no/such/file"], "No such file"),
+    ],
+)
+def test_what_is_unsafe_or_wrong_does_not_start_and_says_what_to_do(
+    folder: Path, options: list[str], part: str
+) -> None:
+    with serving(folder, *options) as process:
+        assert process.wait() == 3
+        assert part in process.output
+        assert "Traceback" not in process.output
+
+
+def test_a_taken_port_does_not_start_and_names_who_to_ask(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with serving(folder, "--admin", f"127.0.0.1:{port}") as process:
+            assert process.wait() == 3
+            assert f"ss -ltnp 'sport = :{port}'" in process.output
+
+
+def test_with_a_token_of_ones_own_it_may_be_reached(folder: Path) -> None:
+    (folder / "token").write_text("s" * 40 + "\n")
+    with serving(folder, "--admin", "0.0.0.0:0", "--admin-token-file", "token") as process:
+        url = process.wait_for_line("dashboard").split()[1]
+        assert url.endswith("#t=" + "s" * 40)
+        assert get(url, "/metrics")[0] == 401
+        assert get(url, "/readyz") == (200, b"ok\n")
+
+
+def test_without_the_extra_the_banner_says_how_to_get_it(folder: Path) -> None:
+    (folder / "sitecustomize.py").write_text("import sys\nsys.modules['uvicorn'] = None\n")
+    env = {"XDG_RUNTIME_DIR": str(folder), "PYTHONPATH": str(folder)}
+    with PythonProcess(*SERVE, cwd=folder, env=env) as process:
+        assert "pip install 'mooring[admin]'" in process.wait_for_line("dashboard")
+    with PythonProcess(*SERVE, "--admin", "127.0.0.1:0", cwd=folder, env=env) as process:
+        assert process.wait() == 3
+        assert "pip install 'mooring[admin]'" in process.output
+
+
+def test_the_folder_for_words_is_the_users_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    assert kept_token("a" * 20) == kept_token("b" * 20) == "a" * 20
+    word = leave_word(Running(2**22 + 1, "http://127.0.0.1:1", "t"))  # no process has this number
+    assert stat.S_IMODE(word.stat().st_mode) == 0o600
+    assert find_running() == []
+    assert not word.exists()
+    runtime_folder().chmod(0o755)
+    with pytest.raises(UnsafeFolderError, match="this user alone"):
+        runtime_folder()
