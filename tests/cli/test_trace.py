@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,6 +90,8 @@ def echo(connection: Connection, message: bytes) -> bytes:
 
 def events_of_a_conversation() -> list[dict[str, Any]]:
     with Server(echo, bind="tcp://127.0.0.1:0", model="epoll") as server, Client(server.addresses[0]) as client:
+        client.send(b"before")
+        client.recv()
         with server.trace("127.0.0.1") as trace:
             client.send(b"PING\x01")
             client.recv()
@@ -108,6 +111,33 @@ def test_a_trace_shows_time_bytes_text_route_thread_and_milliseconds(side: Admin
     assert shown[3].endswith(" ms: PING.")
     assert shown[4].endswith(f"<- [{number}] out 6 bytes")
     assert shown[-1] == "3 events"
+
+
+def test_a_device_of_a_real_server_is_followed_through_its_admin_side(folder: Path) -> None:
+    (folder / "app.py").write_text(
+        "from mooring import Server\n"
+        "def echo(connection, message):\n"
+        "    connection.identify('meter-7')\n"
+        "    return message\n"
+        "first = Server(echo, bind='tcp://127.0.0.1:0', name='first')\n"
+        "second = Server(echo, bind='tcp://127.0.0.1:0', name='second')\n"
+    )
+    env = {"XDG_RUNTIME_DIR": str(folder)}
+    serve = ("-m", "mooring", "serve", "app:first", "app:second", "--admin", "127.0.0.1:0")
+    with PythonProcess(*serve, cwd=folder, env=env) as process:
+        process.wait_for_line("Ctrl-C")
+        address = [line.split()[1] for line in process.output.splitlines() if line.startswith("listening")][1]
+        with PythonProcess(*TRACE, "meter-7", "--for", "60s", env=env) as tracing:
+            process.wait_for_line("trace by operator")  # the audit log: it listens
+            with Client(address) as client:
+                client.send(b"hello")
+                assert client.recv() == b"hello"
+            tracing.wait_for_line("closed peer")
+            assert "route app.echo" in tracing.wait_for_line("route")
+            assert "68 65 6c 6c 6f 0a" in tracing.output
+            tracing.signal(signal.SIGINT)
+            assert tracing.wait() == 0
+            assert tracing.output.endswith(" events\n")
 
 
 def test_json_is_an_event_a_line(side: AdminSide, token_file: str) -> None:

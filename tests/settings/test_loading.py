@@ -214,6 +214,20 @@ def test_a_pyproject_without_our_table_is_no_settings_file(folder: Path, monkeyp
     assert load(environ={}).file is None
 
 
+def test_the_admin_side_has_names_that_commands_share(folder: Path) -> None:
+    written(folder, "sesame", "token")
+    token = str(folder / "token")
+    environ = {"MOORING_ADMIN": "off", "MOORING_ADMIN_TOKEN_FILE": token, "MOORING_ADMIN_HOST": "a,b"}
+    loaded = load(environ={**environ, "MOORING_ADMIN_URL": "http://x"}, files={("admin", "viewer_token"): token})
+    assert not loaded.problems
+    admin = loaded.settings.admin
+    assert (admin.listen, admin.hosts) == ("off", ("a", "b"))
+    assert admin.token.reveal() == admin.viewer_token.reveal() == "sesame"  # type: ignore[union-attr]
+    assert str(loaded.origin(("admin", "viewer_token"))) == "--admin-viewer-token-file"
+    (problem,) = problems_of(load(environ={}, files={("admin", "token"): "/no/such"}))
+    assert problem.startswith("--admin-token-file: the file '/no/such' of admin.token cannot be read: No such file")
+
+
 def test_variables_that_kubernetes_sets_for_a_service_of_our_name_are_no_mistake() -> None:
     names = ("SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_DEVICES", "PORT", "PORT_7000_TCP", "PORT_7000_TCP_ADDR")
     assert not load(environ={f"MOORING_{name}": "x" for name in names}).problems

@@ -100,7 +100,7 @@ def _announce(servers: list[Server], loaded: Loaded, facts: list[tuple[str, str]
         return
     addresses = [str(address) for server in servers for address in server.addresses]
     names = [server.description for server in servers]
-    extra = {word: value.partition("#")[0] for word, value in facts}
+    extra: dict[str, Any] = {word: value.partition("#")[0] for word, value in facts}
     extra |= {"listening": addresses, "servers": names, "version": __version__, "settings": file}
     logger.info("started", extra={key: value for key, value in extra.items() if value})
 
