@@ -138,7 +138,8 @@ def test_a_decoded_message_its_route_and_where_it_ran(heard: Heard) -> None:
         stop()
     served = [event for event in heard.events if event.direction == "served"]
     assert [event.message for event in served] == ["{'op': 'quick'}", "{'op': 'slow'}", "{'op': 'waits'}"]
-    assert [(event.route or "").rpartition(".")[2] for event in served] == ["quick", "slow", "waits"]
+    assert [(event.route or "").split(" (")[0] for event in served] == ["quick", "slow", "waits"]
+    assert (served[0].route or "").endswith(".quick)")
     assert [event.where for event in served] == ["loop", "pool", "loop, then moved"]
 
 

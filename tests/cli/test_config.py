@@ -96,6 +96,19 @@ def test_a_bad_file_ends_with_78_and_one_line_that_says_where(folder: Path, text
     assert not (folder / "mooring.db").exists()
 
 
+def test_a_server_without_the_command_looks_at_none_of_it(folder: Path) -> None:
+    (folder / "mooring.toml").write_text("thraeds = 1\nmodel = 'epoll'\n")
+    code = (
+        "from mooring import Server\n"
+        "server = Server(lambda connection, message: message, bind='tcp://127.0.0.1:0')\n"
+        "with server: print(server.model, server.threads.stats().max_size, server.database)\n"
+    )
+    env = {"MOORING_MODEL": "threads", "MOORING_THREADS": "1:1", "MOORING_DATABASE": "sqlite:///x.db"}
+    with PythonProcess("-c", code, cwd=folder, env=env) as process:
+        assert process.wait() == 0
+        assert process.output == "hybrid 64 None\n"
+
+
 def test_a_secret_file_opens_the_database(folder: Path) -> None:
     (folder / "url").write_text(f"sqlite:///{folder}/secret.db\n")
     env = {"MOORING_DATABASE_FILE": str(folder / "url"), "MOORING_BIND": "tcp://127.0.0.1:0"}

@@ -280,9 +280,11 @@ class Serving:
             return item
 
     def _name_of(self, item: Any) -> str | None:
-        if isinstance(item, Call):
-            return describe(item.route.function)
-        return self.handling.name if self._received is not None else None
+        if not isinstance(item, Call):
+            return self.handling.name if self._received is not None else None
+        function = describe(item.route.function)
+        key = next((name for name, route in self.handling.routes() if route is item.route), None)
+        return function if key is None else f"{key} ({function})"
 
     @staticmethod
     def _leads(connection: Connection) -> bool:
