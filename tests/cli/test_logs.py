@@ -119,6 +119,8 @@ def root() -> Iterator[logging.Logger]:
     logger = logging.getLogger()
     before, level = list(logger.handlers), logger.level
     yield logger
+    for handler in set(logger.handlers) - set(before):
+        handler.close()
     logger.handlers[:] = before
     logger.setLevel(level)
     logging.captureWarnings(False)
@@ -155,6 +157,7 @@ def test_colours_are_for_terminals_that_want_them(
         monkeypatch.setenv(name, value)
     logs.set_up_logging("info", log_format)
     root.warning("look")
+    root.handlers[-1].flush()
     assert ("\x1b[" in terminal.getvalue()) is coloured
 
 
@@ -164,6 +167,7 @@ def test_what_a_device_says_can_neither_forge_a_line_nor_steer_the_terminal(
     terminal = become_terminal(monkeypatch)
     logs.set_up_logging("info", "text")
     root.info("device %s", "a\n2026-01-01T00:00:00.000Z ERROR   all is lost\x1b[2J\r\x9b31m")
+    root.handlers[-1].flush()
     first, second = terminal.getvalue().splitlines()
     assert first.endswith("device a")
     assert second.startswith("    2026")

@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 from ..net.connection import Connection
 from ..net.trace_event import TraceEvent
 from ..server import Server
+from .log_writer import BackgroundHandler
 from .repeats import RepeatFilter
 
 payload = logging.getLogger("mooring.payload")
@@ -36,7 +37,7 @@ def set_up_logging(level: str, log_format: str = "auto", repeats: int = MOST_REP
         log_format: "text", "json", or "auto": text, with colours on a terminal and as the journal likes it.
         repeats: how often the same line is shown within a minute.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = BackgroundHandler(sys.stderr)
     handler.setFormatter(_formatter(log_format, sys.stderr))
     handler.addFilter(_add_connection)
     handler.addFilter(RepeatFilter(repeats))
