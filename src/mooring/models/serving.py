@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from functools import partial
+from time import monotonic
 from types import FrameType
 from typing import Any, Protocol
 
@@ -133,13 +133,15 @@ class Serving:
         Returns:
             How many were run (or dropped, after a close); the caller keeps the others.
         """
-        received, join, encode, clock = self._received, self._join, self._encode, time.monotonic
-        replies, note, pause = meter.replies, None if meter.here else self.note_in_pool, self._pause
+        received, join, encode, pause = self._received, self._join, self._encode, self._pause
+        replies, note = meter.replies, None if meter.here else self.note_in_pool
         meter.route = self._route
-        done, most = 0, min(len(items), MESSAGES_PER_SERVICE)
+        done, most = 0, len(items)
+        if most > MESSAGES_PER_SERVICE:
+            most = MESSAGES_PER_SERVICE
         known: Any = None
         frame = b""
-        last = clock()
+        last = monotonic()
         limit = last + SERVICE_TIME
         for item in items:
             if connection._dropping and item is not LOST:
@@ -172,7 +174,7 @@ class Serving:
             except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end a thread of ours
                 self._handler_failed(connection, exc)
             done += 1
-            now = clock()
+            now = monotonic()
             took = now - last
             if took > LATE and took > meter.longest:
                 meter.longest, meter.longest_route = took, meter.route
