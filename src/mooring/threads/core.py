@@ -352,6 +352,7 @@ class PoolCore:
             ended=tally.ended,
             waited=tally.waited,
             worked=tally.worked,
+            running=sum(now - one.started_at for one in self.workers if one.started_at and not one.stuck),
             cpu=cpu,
             cores=cores,
             gil=gil,
