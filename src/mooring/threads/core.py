@@ -34,7 +34,7 @@ class Help(Enum):
 
     NONE = "a worker will come"
     THREAD = "a thread is to be started; it is counted already"
-    FIRST = "the pool is used for the first time: its threads are to be started"
+    FIRST = "the pool is used for the first time: it is to be settled"
     SAMPLER = "the sampler is to be woken"
 
 
