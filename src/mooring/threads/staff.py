@@ -94,7 +94,8 @@ class Staff(Executor):
                 if help_needed is NEEDS_THREADS:
                     orders = core.settle()
         if worker is not None:
-            worker.hand(self, task)
+            worker.pool, worker.task = self, task  # `hand` by hand: once for every message of a server
+            worker.baton.release()
         if help_needed is not NO_HELP:
             self._help(task, help_needed, orders or Orders([], [], 1, False))
 
