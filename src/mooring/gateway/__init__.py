@@ -1,5 +1,6 @@
-"""The gateway: holds devices that speak JSON lines and stores what they push. ``mooring serve`` runs it."""
+"""The gateway: holds devices, stores what they push, brings them commands. ``mooring serve`` runs it."""
 
+from .codec import Codec, Session
 from .server import Gateway, server
 
-__all__ = ["Gateway", "server"]
+__all__ = ["Codec", "Gateway", "Session", "server"]

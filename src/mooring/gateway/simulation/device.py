@@ -120,7 +120,7 @@ class SimulatedDevice:
 
     def _take(self, message: ToDevice, writer: asyncio.StreamWriter) -> None:
         if isinstance(message, Ack):
-            self._acknowledge(message.seq)
+            self._acknowledge(message.seq or 0)
         elif isinstance(message, Ping):
             writer.write(_PONG)
         elif isinstance(message, Error) and message.seq is not None:
