@@ -161,7 +161,7 @@ class Bye(Message, frozen=True, tag="bye"):
     retry_after: float | None = None
 
 
-# What the gateway says -------------------------------------------------------------------------------------------------
+# What the gateway says ------------------------------------------------------------------------------------------------
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
