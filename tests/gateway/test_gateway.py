@@ -230,6 +230,13 @@ def test_a_gateway_goes_on_with_the_tables_that_are_there(
     assert connect(second).log_in("a")["last_seq"] == 0
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pushes wait for the database for half a second only."""
+    monkeypatch.setattr("mooring.gateway.writers.QUEUE_TIMEOUT", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_full_disk_is_unavailable_and_the_device_can_push_when_there_is_room_again(
     make_gateway: MakeGateway, connect: Connect, sqlite_url: str
 ) -> None:
@@ -254,6 +261,7 @@ def test_a_full_disk_is_unavailable_and_the_device_can_push_when_there_is_room_a
     assert rows(gateway) == [("a", 1, f'"{data}"')]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_locked_database_is_unavailable(
     make_gateway: MakeGateway, connect: Connect, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +279,7 @@ def test_a_locked_database_is_unavailable(
     assert device.ask(op="push", seq=1, data=1) == {"op": "ack", "seq": 1}
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_dead_database_is_unavailable_and_the_same_connection_goes_on_when_it_is_back(
     own_mariadb: MariaDB, make_gateway: MakeGateway, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -327,7 +336,8 @@ def test_a_unix_socket_and_a_database_in_memory_are_said_for_what_they_are(folde
 def test_more_pushes_at_once_than_the_pool_has_connections_wait_their_turn(
     make_gateway: MakeGateway, connect: Connect
 ) -> None:
-    gateway = make_gateway("sqlite:///:memory:", model="threads")  # one connection, and a thread for each device
+    # One connection, a thread for each device, and a statement for each push.
+    gateway = make_gateway("sqlite:///:memory:", model="threads", group_commit=False)
     pool = gateway.database
     assert pool is not None
     devices = [connect(gateway) for _ in range(120)]

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
-from ..errors import ConnectionClosed, FrameError, QueueFull
+from ..errors import ConnectionClosed, FrameError, PoolBusy, PoolError
 from ..handler import ConnectionHandler, Reply
 from ..net.connection import CloseReason, Connection
 from ..threads import Pending
@@ -205,8 +205,8 @@ class DeviceHandler(ConnectionHandler):
 
     def _push(self, push: Push) -> Pending[bytes | None]:
         device = self._visit_of(push).device
-        pending = self._gateway.writer.add(rows_of(device, push, time.time()))
-        return pending.then(partial(self._stored, push), error=partial(self._not_stored, push))
+        rows = rows_of(device, push, time.time())
+        return self._gateway.writer.add(rows, partial(self._stored, push), partial(self._not_stored, push))
 
     def _stored(self, push: Push, stored: Stored) -> bytes | None:
         """The answer to a push, in whatever thread its commit was."""
@@ -220,10 +220,10 @@ class DeviceHandler(ConnectionHandler):
         return self._codec.encode(Ack(push.last_seq), self._session)
 
     def _not_stored(self, push: Push, exc: BaseException) -> bytes | None:
-        if isinstance(exc, QueueFull):
-            return self._refuse(refusal(ErrorCode.BUSY, "more is waiting to be stored than can be; wait", push))
-        if not isinstance(exc, Unavailable):
-            logging.getLogger("mooring.gateway").error("storing a push failed", exc_info=exc)
+        if isinstance(exc, PoolBusy):
+            return self._refuse(refusal(ErrorCode.BUSY, "too much waits to be stored; send it again later", push))
+        if not isinstance(exc, Unavailable | PoolError | self._gateway.store.database.pool.Error):
+            self._gateway.rare.log(logging.ERROR, "push", "%r: storing a push failed", self.connection, exc_info=exc)
         return self._refuse(self._unavailable(exc, push))
 
     def _warn_of_conflict(self, seq: int) -> None:

@@ -38,7 +38,7 @@ from .tables.database import Unavailable
 from .tables.devices import MOST_DEVICES, Login
 from .takeovers import Takeovers
 from .visits import Visit
-from .writers import SingleInserts, Writer
+from .writers import GroupCommits, SingleInserts, Writer
 
 logger = logging.getLogger("mooring.gateway")
 
@@ -68,6 +68,7 @@ def server(
     auth: str | None = None,
     files: str | os.PathLike[str] | None = None,
     most_devices: int = MOST_DEVICES,
+    group_commit: bool = True,
     **server_options: Any,
 ) -> Gateway:
     """Make the gateway: devices that log in by name, pushes into the table ``pushes``, commands, uploads, files.
@@ -79,13 +80,22 @@ def server(
             reach the server, else "token".
         files: a directory of files that devices may pull; None: there are none.
         most_devices: names in the table, beyond which no new name may log in without a token.
+        group_commit: pushes of many devices are stored in one commit; False: each by an INSERT of its own.
         server_options: those of Server, but for ``handler``, ``framing`` and ``lifespan``. ``heartbeat`` is by
             default the codec's (JSON lines: every 30 s, with a time-out of 90 s).
 
     Raises:
         TypeError, ValueError: as Server, and for what is no codec or no directory.
     """
-    return Gateway(codec=codec, database=database, auth=auth, files=files, most_devices=most_devices, **server_options)
+    return Gateway(
+        codec=codec,
+        database=database,
+        auth=auth,
+        files=files,
+        most_devices=most_devices,
+        group_commit=group_commit,
+        **server_options,
+    )
 
 
 def make_heartbeat(interval: float = 30.0, timeout: float = 90.0, codec: Codec = JSON_LINES) -> Heartbeat:
@@ -119,7 +129,7 @@ class Gateway(Server):
             ``replaced`` (devices that were sent away), and refusals by error code.
         takeovers: names that change hands too often.
         rare: for log lines that devices can cause.
-        most_devices: see ``server``.
+        most_devices, group_commit: see ``server``.
     """
 
     store: Store
@@ -135,6 +145,7 @@ class Gateway(Server):
         auth: str | None = None,
         files: str | os.PathLike[str] | None = None,
         most_devices: int = MOST_DEVICES,
+        group_commit: bool = True,
         **options: Any,
     ) -> None:
         for name in ("handler", "framing", "lifespan"):
@@ -149,6 +160,7 @@ class Gateway(Server):
         options.setdefault("route", getattr(codec, "route", _one_route))
         self.files = Files(files) if files is not None else None
         self.most_devices = most_devices
+        self.group_commit = group_commit
         self.counters = Counters()
         self.rare = RareLog(logger, burst=20)
         self.takeovers = Takeovers()
@@ -289,7 +301,7 @@ def _open_tables(gateway: Server) -> Iterator[None]:
         roll_call.call()
 
     with ExitStack() as ending:
-        gateway.writer = SingleInserts(store.pushes)
+        gateway.writer = GroupCommits(gateway.database) if gateway.group_commit else SingleInserts(store.pushes)
         ending.callback(gateway.writer.close)
         for periodic in (
             Periodic("mooring-uploads", HOUR, lambda: _drop_unfinished(store)),
