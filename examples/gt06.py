@@ -171,10 +171,9 @@ class Gt06Codec:
         return None
 
     def encode(self, answer: ToDevice, session: gateways.Session) -> bytes | None:
-        if isinstance(answer, Welcome):
-            return bytes([LOGIN]) + session.state
-        if isinstance(answer, Pong):
-            return bytes([HEARTBEAT]) + session.state
+        if isinstance(answer, Welcome | Pong):
+            serial: bytes = session.state
+            return bytes([LOGIN if isinstance(answer, Welcome) else HEARTBEAT]) + serial
         if isinstance(answer, Command):
             text = json.loads(bytes(answer.data))
             if not isinstance(text, str) or not text.isascii() or len(text) > 200 or answer.id > 0xFFFFFFFF:

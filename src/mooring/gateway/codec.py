@@ -35,8 +35,13 @@ class Codec(Protocol):
         heartbeat: what keeps a silent connection alive, and when it is given up; None: nothing does.
     """
 
-    framing: Framing
-    heartbeat: Heartbeat | None
+    @property
+    def framing(self) -> Framing:
+        """See the class."""
+
+    @property
+    def heartbeat(self) -> Heartbeat | None:
+        """See the class."""
 
     def decode(self, message: bytes, session: Session) -> FromDevice | None:
         """Make a Hello, Push, Done, Ping or another message of what a device sent; None: nothing to do.

@@ -65,10 +65,18 @@ class Dispatcher:
         self._clock = clock
         self._lock = threading.Lock()
         self._places: dict[int, _Place] = {}
-        self._settled: int | None = None
+        self._settled = 0
         self._seen: list[tuple[float, int]] = []  # (when, highest id that was there), ascending
         self._swept_at = clock()
         self._is_away = False
+
+    def begin(self) -> None:
+        """Before the first login: what is in the table already is found by logins.
+
+        Raises:
+            Unavailable.
+        """
+        self._settled = self._commands.highest()
 
     def arrived(self, visit: Visit, *, has_commands: bool) -> None:
         """A device has logged in; what it has not answered by another connection is sent again."""
@@ -108,8 +116,6 @@ class Dispatcher:
 
     def _find_new(self) -> None:
         now = self._clock()
-        if self._settled is None:  # what was there before us is found by logins
-            self._settled = self._commands.highest()
         above = self._settled
         while found := self._commands.after(above):
             above = found[-1][0]

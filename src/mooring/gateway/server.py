@@ -6,22 +6,18 @@ import logging
 import os
 import random
 import threading
-import time
 from collections.abc import Hashable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Final
 
 from ..db import ConnectionPool, open_pool
-from ..db.migrations import Migrations
 from ..heartbeat import Heartbeat
 from ..net.connection import Connection
 from ..net.rare import RareLog
 from ..server import Server, ServerState
 from .codec import Codec, check_codec
 from .counters import Counters
-from .dispatcher import INTERVAL as DISPATCH_INTERVAL
 from .dispatcher import Dispatcher
 from .errors import ErrorCode, ProtocolError
 from .facts import gateway_facts
@@ -29,24 +25,19 @@ from .files import Files
 from .handler import DeviceHandler
 from .json_lines import JSON_LINES, MAX_MESSAGE
 from .messages import VERSION, Welcome
-from .periodic import Periodic
-from .presence import INTERVAL as PRESENCE_INTERVAL
 from .presence import Presence
-from .roll_call import RollCall
+from .services import migrations_of, open_services
 from .store import Store
-from .tables.database import Unavailable
 from .tables.devices import MOST_DEVICES, Login
 from .takeovers import Takeovers
 from .visits import Visit
-from .writers import GroupCommits, SingleInserts, Writer
+from .writers import Writer
+
+__all__ = ["AUTHS", "DEFAULT_DATABASE", "Gateway", "codec_name", "make_heartbeat", "migrations_of", "server"]
 
 logger = logging.getLogger("mooring.gateway")
 
 DEFAULT_DATABASE: Final = "sqlite:///mooring.db"
-MIGRATIONS: Final = Path(__file__).parent / "migrations"
-HISTORY: Final = "mooring_gateway_migrations"
-"""The table that keeps which migrations were applied; users' own migrations have another one."""
-
 AUTHS: Final = ("none", "token")
 
 MOST_WAITING: Final = 1000
@@ -55,10 +46,6 @@ all at once waits its turn (at most the pool's time-out) instead of being told t
 
 LOGINS_PER_SECOND: Final = 500
 """After a restart the devices come back at about this rate, spread by ``retry_after``."""
-
-UNFINISHED_KEPT: Final = 7 * 24 * 3600.0
-"""Seconds after which an upload that does not grow is dropped."""
-HOUR: Final = 3600.0
 
 
 def server(
@@ -168,7 +155,7 @@ class Gateway(Server):
         self._goodbye_lock = threading.Lock()
         self._said_goodbye = False
         super().__init__(
-            DeviceHandler, framing=codec.framing, database=_opened(database), lifespan=_open_tables, **options
+            DeviceHandler, framing=codec.framing, database=_opened(database), lifespan=_lifespan, **options
         )
 
     @property
@@ -279,45 +266,11 @@ def _opened(database: ConnectionPool | str) -> ConnectionPool:
     return open_pool(database, max_waiting=MOST_WAITING) if isinstance(database, str) else database
 
 
-def migrations_of(pool: ConnectionPool) -> Migrations:
-    """The gateway's migrations, for the database of this pool."""
-    return Migrations(pool, pool._driver, MIGRATIONS, HISTORY)
-
-
 @contextmanager
-def _open_tables(gateway: Server) -> Iterator[None]:
-    """The lifespan: the tables are there before the first device, presence is written after the last one."""
+def _lifespan(gateway: Server) -> Iterator[None]:
     assert isinstance(gateway, Gateway)
-    assert gateway.database is not None
-    migrations_of(gateway.database).migrate()
-    store = gateway.store = Store(gateway.database)
-    presence = gateway.presence = Presence(store.devices, gateway.connections)
-    roll_call = RollCall(store.devices, gateway.connections, gateway.note_sent_away)
-    dispatcher = gateway.dispatcher = Dispatcher(store.commands, wake=lambda: commands.wake())
-    commands = Periodic("mooring-commands", DISPATCH_INTERVAL, dispatcher.look)
-
-    def keep_presence() -> None:
-        presence.write()
-        roll_call.call()
-
-    with ExitStack() as ending:
-        gateway.writer = GroupCommits(gateway.database) if gateway.group_commit else SingleInserts(store.pushes)
-        ending.callback(gateway.writer.close)
-        for periodic in (
-            Periodic("mooring-uploads", HOUR, lambda: _drop_unfinished(store)),
-            Periodic("mooring-presence", PRESENCE_INTERVAL, keep_presence, at_end=presence.write),
-            commands,
-        ):
-            periodic.start()
-            ending.callback(periodic.close)
+    with open_services(gateway):
         yield
-
-
-def _drop_unfinished(store: Store) -> None:
-    try:
-        store.uploads.drop_unfinished(time.time() - UNFINISHED_KEPT)
-    except Unavailable as exc:
-        logger.info("unfinished uploads could not be dropped, it is tried again later: %s", exc)
 
 
 def _short(seconds: float | None) -> float | None:
