@@ -14,6 +14,7 @@ import msgspec
 
 from ...net.address import parse_address
 from ..checks import find_fault
+from ..json_text import to_json
 from ..messages import END_OF_TIME, LARGEST_SEQ, Welcome
 from ..names import check_name
 from .disk import Disk, DiskJournal, Refused, line_of
@@ -92,7 +93,7 @@ class Device:
             ValueError, TypeError: it is no JSON, or its message would be longer than the gateway takes.
             QueueFull: too many wait already. sqlite3.Error: the disk does not take it.
         """
-        text = bytes(data) if isinstance(data, msgspec.Raw) else msgspec.json.encode(data)
+        text = bytes(data) if isinstance(data, msgspec.Raw) else to_json(data)
         fault = find_fault(text)
         if fault is not None:
             raise ValueError(f"push: {fault}")

@@ -11,6 +11,7 @@ import msgspec
 
 from ...net.address import Address
 from ..json_lines import MAX_MESSAGE, encode
+from ..json_text import to_json
 from ..messages import LONGEST_TEXT, Ack, Bye, Command, Done, Error, Hello, Ping, Pong, ToDevice, Welcome
 from .backoff import full_jitter
 
@@ -350,7 +351,7 @@ class Link:
         assert self._commands is not None
         try:
             result = await asyncio.to_thread(self._commands, msgspec.json.decode(command.data))
-            done = Done(command.id, result=msgspec.Raw(msgspec.json.encode(result)))
+            done = Done(command.id, result=msgspec.Raw(to_json(result)))
         except Exception as exc:  # noqa: BLE001 - whatever it raises is the answer
             done = Done(command.id, error=(str(exc) or type(exc).__name__)[:LONGEST_TEXT])
         if len(encode(done)) > self.max_message:
