@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fixtures_mariadb import mariadb, mariadb_template, mariadb_url, own_mariadb  # noqa: F401
+from fixtures_mariadb import mariadb, mariadb_template, mariadb_url, mysql9, mysql9_url, own_mariadb  # noqa: F401
 from leaks import Leaks
 
 

@@ -161,6 +161,9 @@ class NoDriver:
     def may_repeat(self, exc: BaseException) -> bool:
         return False
 
+    def may_pass(self, exc: BaseException) -> bool:
+        return False
+
     def lost_writer(self, exc: BaseException) -> bool:
         return False
 

@@ -9,6 +9,9 @@ import click
 
 COMMANDS: Final = {
     "serve": "Run the gateway, or servers of your own.",
+    "devices": "Let devices in by tokens, and list them.",
+    "send": "Command a device to do something.",
+    "tail": "Follow what devices push.",
     "simulate": "Be many devices that push to a gateway.",
     "database": "Make or inspect the gateway's tables.",
     "bench": "Measure servers, ours beside others.",

@@ -50,3 +50,14 @@ def heartbeat_times(text: str) -> tuple[float, float]:
     if not 0 < interval < timeout:
         raise click.BadParameter(f"{text!r}: the interval is more than 0 and less than the time-out")
     return interval, timeout
+
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def duration(text: str) -> float:
+    """A number and its unit, ``ms``, ``s``, ``m``, ``h`` or ``d``: seconds."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(ms|s|m|h|d)", text)
+    if match is None:
+        raise click.BadParameter(f"{text!r}: write a number and its unit, such as 10s, 1h or 30d")
+    return float(match[1]) * _UNITS[match[2]]

@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from ..errors import MooringError
-from ..gateway.server import DEFAULT_DATABASE, make_heartbeat
+from ..gateway.codec import check_codec
+from ..gateway.json_lines import JSON_LINES
+from ..gateway.server import AUTHS, DEFAULT_DATABASE, make_heartbeat
 from ..gateway.server import server as make_gateway
 from ..heartbeat import Heartbeat
 from ..running import raise_descriptor_limit
@@ -17,7 +19,7 @@ from ..server import MODELS, Server, run
 from .exits import Failed, NotStarted
 from .logs import LEVELS, set_up_logging
 from .options import address, database_url, heartbeat_times, thread_counts
-from .targets import load_target
+from .targets import load_object, load_target
 
 
 @click.command
@@ -47,11 +49,16 @@ from .targets import load_target
     metavar="N",
     help="More are closed at once.  [default: 0.8 of the limit of open files]",
 )
-@click.option("--auth", type=click.Choice(["none"]), help="Who may log in to the gateway: any name.  [default: none]")
+@click.option(
+    "--auth",
+    type=click.Choice(AUTHS),
+    help="Who may log in to the gateway: any name, or devices with a token.  "
+    "[default: none while only this machine can reach it, else token]",
+)
+@click.option("--codec", metavar="MODULE:ATTRIBUTE", help="What the gateway's devices speak.  [default: JSON lines]")
+@click.option("--files", type=click.Path(), metavar="DIR", help="Files that the gateway's devices may pull.")
 @click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True, help="The least to show.")
-def serve(
-    targets: tuple[str, ...], app_dir: str | None, factory: bool, auth: str | None, log_level: str, **options: Any
-) -> None:
+def serve(targets: tuple[str, ...], app_dir: str | None, factory: bool, log_level: str, **options: Any) -> None:
     """Run servers until TERM or Ctrl-C.
 
     TARGET is MODULE[:ATTRIBUTE], the attribute being `server` by default and a mooring.Server. Options that are given
@@ -63,33 +70,37 @@ def serve(
     given = {name: value for name, value in options.items() if value not in (None, ())}
     set_up_logging(log_level)
     if targets:
-        _refuse_nonsense(targets, given, auth)
+        _refuse_nonsense(targets, given)
         servers = [_configured(load_target(target, app_dir=app_dir, factory=factory), given) for target in targets]
-    elif factory or app_dir is not None:
+    elif factory or (app_dir is not None and "codec" not in given):
         raise click.UsageError("--factory and --app-dir say where a TARGET comes from; name one")
     else:
-        servers = [_gateway(given)]
+        servers = [_gateway(given, app_dir)]
     _run(servers)
 
 
-def _refuse_nonsense(targets: tuple[str, ...], given: dict[str, Any], auth: str | None) -> None:
-    if auth is not None:
-        raise click.UsageError("--auth is the gateway's; leave it out with a TARGET")
+def _refuse_nonsense(targets: tuple[str, ...], given: dict[str, Any]) -> None:
+    for name in ("auth", "codec", "files"):
+        if name in given:
+            raise click.UsageError(f"--{name} is the gateway's; leave it out with a TARGET")
     if len(targets) > 1 and "binds" in given:
         raise click.UsageError("--bind would put several TARGETs on one address; set `bind` in each of them")
     if len(set(targets)) < len(targets):
         raise click.UsageError("a TARGET is named twice")
 
 
-def _gateway(given: dict[str, Any]) -> Server:
+def _gateway(given: dict[str, Any], app_dir: str | None) -> Server:
     options = dict(given)
-    if "heartbeat" in options:
-        options["heartbeat"] = make_heartbeat(*options["heartbeat"])
     if "binds" in options:
         options["bind"] = options.pop("binds")
     try:
+        if "codec" in options:
+            options["codec"] = check_codec(load_object(options["codec"], "codec", app_dir=app_dir))
+        if "heartbeat" in options:
+            interval, timeout = options["heartbeat"]
+            options["heartbeat"] = make_heartbeat(interval, timeout, options.get("codec", JSON_LINES))
         return make_gateway(**options)
-    except ValueError as exc:
+    except (ValueError, TypeError) as exc:
         raise click.UsageError(str(exc)) from exc
 
 
