@@ -3,6 +3,11 @@
     .venv/bin/python examples/gt06.py                    serves on port 7018
     .venv/bin/python examples/gt06.py client             plays a tracker against it
 
+Or with the gateway behind it, which stores positions and brings commands (mooring send IMEI '"WHERE#"'), beside meters
+that speak JSON lines to the same tables, in one process:
+
+    mooring serve gt06:gateway gt06:meters --app-dir examples
+
 The fields are those of the "GT06 GPS tracker communication protocol", version 1.8.1, and its successors. All numbers
 are big-endian. A message here is what stands between length and checksum: protocol number, content, serial number.
 """
@@ -10,12 +15,15 @@ are big-endian. A message here is what stands between length and checksum: proto
 from __future__ import annotations
 
 import itertools
+import json
 import struct
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Raw
 
 from mooring import (
     Client,
@@ -28,7 +36,9 @@ from mooring import (
     Reply,
     Server,
 )
+from mooring import gateway as gateways
 from mooring.framing import CRC16_X25
+from mooring.gateway.messages import Command, Done, FromDevice, Hello, Ping, Pong, Push, ToDevice, Welcome
 
 LOGIN, HEARTBEAT, ANSWER, COMMAND = 0x01, 0x13, 0x15, 0x80
 POSITIONS = (0x12, 0x22)
@@ -92,6 +102,10 @@ class Position:
         east = longitude / 1_800_000 * (-1 if status & 0x0800 else 1)
         return cls(at, north, east, speed, status & 0x03FF, bool(status & 0x1000))
 
+    def to_json(self) -> str:
+        place = {"latitude": round(self.latitude, 6), "longitude": round(self.longitude, 6)}
+        return json.dumps({**place, "speed": self.speed, "course": self.course, "located": self.located})
+
 
 class Tracker(ConnectionHandler):
     """One tracker. Its methods run one after the other; ``command`` may be called from any thread meanwhile."""
@@ -117,10 +131,7 @@ class Tracker(ConnectionHandler):
         return bytes([protocol]) + serial if protocol in (LOGIN, HEARTBEAT) else None
 
     def login(self, content: bytes) -> None:
-        imei = content[:8].hex()[1:]  # 15 digits, two to a byte
-        if len(imei) != 15 or not imei.isdecimal():
-            raise FrameError(f"bad IMEI in the login: {content.hex(' ')}")
-        self.connection.identify(imei)
+        self.connection.identify(imei_of(content))
 
     def command(self, text: str, timeout: float) -> str:
         flag = next(_flags).to_bytes(4)  # the tracker sends it back
@@ -135,6 +146,47 @@ class Tracker(ConnectionHandler):
         for flag in list(self.unanswered):
             if answer := self.unanswered.pop(flag, None):
                 answer.set_exception(ConnectionClosed(f"the tracker is gone: {reason}"))
+
+
+class Gt06Codec:
+    """The same protocol as a codec: the gateway does the rest. ``session.state`` is the serial of the last message."""
+
+    name = "GT06"
+    framing = Gt06()
+    heartbeat = Heartbeat(timeout=400.0)  # trackers beat every three minutes
+
+    def decode(self, message: bytes, session: gateways.Session) -> FromDevice | None:
+        protocol, content, session.state = message[0], message[1:-2], message[-2:]
+        if protocol == LOGIN:
+            return Hello(imei_of(content))
+        if protocol == HEARTBEAT:
+            return Ping()
+        if protocol == ANSWER:
+            return Done(int.from_bytes(message[2:6]), result=Raw(json.dumps(text_of(message))))
+        if protocol in POSITIONS:
+            position = Position.from_content(content)
+            at = position.at.timestamp()
+            # The serial wraps after 65,536 messages and begins anew with each login; together with the time it grows.
+            return Push(int(at) << 16 | int.from_bytes(session.state), Raw(position.to_json()), at)
+        return None
+
+    def encode(self, answer: ToDevice, session: gateways.Session) -> bytes | None:
+        if isinstance(answer, Welcome | Pong):
+            serial: bytes = session.state
+            return bytes([LOGIN if isinstance(answer, Welcome) else HEARTBEAT]) + serial
+        if isinstance(answer, Command):
+            text = json.loads(bytes(answer.data))
+            if not isinstance(text, str) or not text.isascii() or len(text) > 200 or answer.id > 0xFFFFFFFF:
+                raise ValueError('a command is a short text, such as "WHERE#"')
+            return text_message(COMMAND, answer.id.to_bytes(4), text)
+        return None  # trackers wait for nothing else
+
+
+def imei_of(content: bytes) -> str:
+    imei = content[:8].hex()[1:]  # 15 digits, two to a byte
+    if len(imei) != 15 or not imei.isdecimal():
+        raise FrameError(f"bad IMEI in the login: {content.hex(' ')}")
+    return imei
 
 
 _flags = itertools.count(1)
@@ -199,6 +251,10 @@ server = Server(
     name="gt06",
     heartbeat=Heartbeat(timeout=400.0),  # trackers beat every three minutes
 )
+
+# An IMEI is no secret: let only a network of your own reach this one.
+gateway = gateways.server(codec=Gt06Codec(), bind="tcp://127.0.0.1:7018", name="trackers", auth="none")
+meters = gateways.server(bind="tcp://127.0.0.1:7000", name="meters")
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["client"]:

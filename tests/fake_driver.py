@@ -143,6 +143,9 @@ class FakeDriver:
     def may_repeat(self, exc: BaseException) -> bool:
         return isinstance(exc, Deadlock)
 
+    def may_pass(self, exc: BaseException) -> bool:
+        return False
+
     def lost_writer(self, exc: BaseException) -> bool:
         return isinstance(exc, ReadOnly)
 

@@ -18,6 +18,7 @@ class FakeMySQL:
         greet: what is done with each new connection instead of a login; None for a login.
         login_error, query_error: (number, text) answered instead of OK.
         variables: the values of a ``SELECT @@...``; their number must be that of the columns asked for.
+        silent_on: statements that begin so are never answered.
         answer: what is done with a statement instead of the answer; gets the socket and the statement.
     """
 
@@ -28,6 +29,7 @@ class FakeMySQL:
         self.answer: Callable[[socket.socket, bytes], None] | None = None
         self.variables: tuple[str, ...] = ("28800", "100", "8.0.0-fake")
         self.read_only = "0"
+        self.silent_on: bytes | None = None
         self.statements: list[bytes] = []
         self.logins = 0
         self.open: list[socket.socket] = []
@@ -98,6 +100,9 @@ class FakeMySQL:
         while (packet := _receive(sock)) is not None and packet[:1] != b"\x01":
             statement = packet[1:]
             self.statements.append(statement)
+            if self.silent_on is not None and statement.startswith(self.silent_on):
+                self.closing.wait(20)
+                return
             if packet[:1] == b"\x03" and statement.startswith(b"SELECT @@global.read_only"):
                 _send_row(sock, (self.read_only,))
             elif packet[:1] == b"\x03" and statement.startswith(b"SELECT @@"):

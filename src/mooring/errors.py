@@ -7,7 +7,7 @@
     +-- QueueFull             a thread pool whose queue is at its limit
     +-- PoolError             the database pool has no connection to give
         +-- PoolTimeout       none became free in time (also TimeoutError)
-        +-- PoolBusy          too many callers wait already
+        +-- PoolBusy          too many callers, or rows, wait already
         +-- PoolUnavailable   the database cannot be reached, or refuses us
         +-- PoolClosed        the pool has been closed
         +-- CommitUnknown     the connection was lost while committing
@@ -58,7 +58,7 @@ class PoolTimeout(PoolError, TimeoutError):
 
 
 class PoolBusy(PoolError):
-    """More callers wait for a connection than the pool allows (``max_waiting``)."""
+    """More callers wait for a connection (``max_waiting``), or more rows in a group commit, than is allowed."""
 
 
 class PoolUnavailable(PoolError):

@@ -7,6 +7,7 @@ import functools
 import importlib.util
 import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,7 @@ def test_peers_leaves_what_the_goals_want(session: Session) -> None:
 
 
 def test_models_compares_all_three_under_each_load(session: Session) -> None:
+    session.settings = replace(session.settings, window=0.25)  # so that a busy machine has time for some calls
     models.measure(session)
     assert session.results.left_out == {}
     for model in ("threads", "epoll", "hybrid"):

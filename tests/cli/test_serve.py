@@ -62,7 +62,7 @@ def test_the_banner_is_in_the_form_that_is_promised(folder: Path) -> None:
 
 
 def test_hello_and_push_are_answered_after_a_half_close_on_both_ip_versions_and_stored(folder: Path) -> None:
-    with PythonProcess(*SERVE, "--bind", "tcp://[::]:0", cwd=folder) as process:
+    with PythonProcess(*SERVE, "--bind", "tcp://[::]:0", "--auth", "none", cwd=folder) as process:
         port = int(address_of(process).rpartition(":")[2])
         for number, host in enumerate(("127.0.0.1", "::1")):
             with socket.create_connection((host, port), 10) as sock:
@@ -165,7 +165,10 @@ def test_several_targets_and_a_factory(folder: Path) -> None:
         (["--app-dir", "."], "name one"),
         (["app", "app"], "named twice"),
         (["app", "app:other", "--bind", "tcp://127.0.0.1:0"], "one address"),
-        (["app", "--auth", "none"], "gateway's"),
+        (["app", "--auth", "none"], "--auth is the gateway's"),
+        (["app", "--codec", "app:server"], "--codec is the gateway's"),
+        (["--codec", "app:server"], "object with framing, heartbeat, decode and encode"),
+        (["--files", "/no/such/folder"], "must be a directory"),
         (["app:other", "--heartbeat", "3"], "no message to send"),
     ],
 )

@@ -125,6 +125,7 @@ def test_devices_answer_pings(folder: Path) -> None:
 
 def test_devices_send_again_what_was_not_available(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mooring.db.sqlite.BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr("mooring.gateway.writers.QUEUE_TIMEOUT", 0.3)
     url = f"sqlite:///{folder}/x.db"
     with make_gateway(database=url, bind="tcp://127.0.0.1:0") as gateway:
         options = ("--devices", "5", "--rate", "20", "--duration", "2", "--verify", url)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures_mariadb import mysql9, mysql9_url  # noqa: F401
 
 from mooring.db import ConnectionPool, open_pool
 

@@ -68,7 +68,7 @@ def test_idle_connections_above_min_size_are_closed_from_the_coldest(
     clock.advance(11)
     pool._housekeeper.look()
     assert [connection.number for connection in driver.open_connections()] == [3]
-    assert pool.stats().surplus == 3
+    assert pool.stats().unused == 3
 
 
 def test_keepalive_asks_idle_connections_and_does_not_make_them_young(

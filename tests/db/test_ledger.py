@@ -148,6 +148,7 @@ class Books(RuleBasedStateMachine):
         with self.ledger.mutex:
             self.ledger.expired_locked()
             self.ledger.surplus_locked()
+            self.ledger.unused_locked()
             self.openers += self.ledger.spread_locked()
             self.openers += self.ledger.refill_locked()
 

@@ -21,12 +21,12 @@ def sqlite_url(folder: Path) -> str:
     return f"sqlite:///{folder / 'gateway.db'}"
 
 
-@pytest.fixture(params=["sqlite", "mariadb"])
+@pytest.fixture(params=["sqlite", "mariadb", "mysql9"])
 def database_url(request: pytest.FixtureRequest, folder: Path) -> str:
     """The URL of an empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite:///{folder / 'gateway.db'}"
-    url: str = request.getfixturevalue("mariadb_url")
+    url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
 

@@ -137,13 +137,16 @@ def test_a_second_login_tells_the_older_connection_and_closes_it(gateway: Gatewa
     assert gateway.counters["takeover"] == 1
 
 
-def test_two_devices_with_one_name_are_warned_of_with_both_addresses(
+def test_two_devices_with_one_name_are_warned_of_with_both_addresses_and_slowed_down(
     gateway: Gateway, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
     devices = [connect(gateway) for _ in range(6)]
-    for device in devices:
+    for device in devices[:5]:
         device.log_in("twin")
-    wait_until(lambda: gateway.counters["takeover"] == 5)
+    wait_until(lambda: gateway.counters["takeover"] == 4)
+    answer = devices[5].ask(op="hello", device="twin")
+    assert (answer["code"], answer["of"], answer["retry"]) == ("busy", "hello", True)
+    assert devices[4].ask(op="ping") == {"op": "pong"}
     lines = [record.getMessage() for record in caplog.records if "again and again" in record.getMessage()]
     assert len(lines) == 1
     assert "'twin'" in lines[0]
@@ -227,6 +230,13 @@ def test_a_gateway_goes_on_with_the_tables_that_are_there(
     assert connect(second).log_in("a")["last_seq"] == 0
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pushes wait for the database for half a second only."""
+    monkeypatch.setattr("mooring.gateway.writers.QUEUE_TIMEOUT", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
 def test_a_full_disk_is_unavailable_and_the_device_can_push_when_there_is_room_again(
     make_gateway: MakeGateway, connect: Connect, sqlite_url: str
 ) -> None:
@@ -251,6 +261,7 @@ def test_a_full_disk_is_unavailable_and_the_device_can_push_when_there_is_room_a
     assert rows(gateway) == [("a", 1, f'"{data}"')]
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_locked_database_is_unavailable(
     make_gateway: MakeGateway, connect: Connect, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -268,6 +279,7 @@ def test_a_locked_database_is_unavailable(
     assert device.ask(op="push", seq=1, data=1) == {"op": "ack", "seq": 1}
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_dead_database_is_unavailable_and_the_same_connection_goes_on_when_it_is_back(
     own_mariadb: MariaDB, make_gateway: MakeGateway, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -306,7 +318,7 @@ def test_the_banner_says_what_the_gateway_is(
 
 
 def test_the_banner_warns_where_the_network_can_reach_a_gateway_without_passwords(sqlite_url: str) -> None:
-    gateway = server(database=sqlite_url, bind="tcp://0.0.0.0:0")
+    gateway = server(database=sqlite_url, bind="tcp://0.0.0.0:0", auth="none")
     with gateway:
         warnings = [fact for fact in gateway.facts() if fact[0] == "warning"]
         assert len(warnings) == 1
@@ -324,7 +336,8 @@ def test_a_unix_socket_and_a_database_in_memory_are_said_for_what_they_are(folde
 def test_more_pushes_at_once_than_the_pool_has_connections_wait_their_turn(
     make_gateway: MakeGateway, connect: Connect
 ) -> None:
-    gateway = make_gateway("sqlite:///:memory:", model="threads")  # one connection, and a thread for each device
+    # One connection, a thread for each device, and a statement for each push.
+    gateway = make_gateway("sqlite:///:memory:", model="threads", group_commit=False)
     pool = gateway.database
     assert pool is not None
     devices = [connect(gateway) for _ in range(120)]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring.gateway.errors import ErrorCode, ProtocolError
-from mooring.gateway.json_lines import decode, encode, route_of
-from mooring.gateway.messages import LARGEST_SEQ, Ack, Bye, Error, Hello, Ping, Pong, Push
+from mooring.gateway.json_lines import JSON_LINES, decode, encode
+from mooring.gateway.messages import LARGEST_SEQ, Ack, Bye, Done, Error, Hello, Item, Ping, Pong, Push, Upload
 
 
 def refusal(line: bytes) -> ProtocolError:
@@ -22,7 +22,7 @@ def refusal(line: bytes) -> ProtocolError:
 
 def test_hello_speaks_version_1_unless_it_says_otherwise() -> None:
     assert decode(b'{"op":"hello","device":"meter-7"}') == Hello("meter-7", 1)
-    assert decode(b'{"op":"hello","device":"meter-7","v":3,"token":"not known yet"}') == Hello("meter-7", 3)
+    assert decode(b'{"op":"hello","device":"meter-7","v":3,"token":"secret"}') == Hello("meter-7", 3, "secret")
 
 
 def test_the_data_of_a_push_is_kept_byte_for_byte() -> None:
@@ -182,6 +182,71 @@ def test_the_table_in_the_documentation_is_the_enum() -> None:
     assert text.count("| yes |") + text.count("| no |") >= len(ErrorCode)
 
 
-def test_messages_for_the_database_are_told_from_others() -> None:
-    assert route_of(b'{"op":"push","seq":1,"data":1}') == route_of(b'{"op" : "hello","device":"a"}') == "database"
-    assert route_of(b'{"op":"ping"}') == route_of(b"garbage") == "answer"
+def test_messages_that_wait_are_told_from_others() -> None:
+    route = JSON_LINES.route
+    assert route(b'{"op":"push","seq":1,"data":1}') == "push"
+    assert route(b'{"op" : "hello","device":"a"}') == route(b'{"op":"done","id":1}') == "database"
+    assert route(b'{"op":"ping"}') == route(b'{"op":"pong"}') == "answer"
+
+
+def test_a_batch_counts_on_from_its_seq() -> None:
+    push = decode(b'{"op":"push","seq":43,"batch":[{"at":5,"data":{"a" : 1}},{"data":[2]}]}')
+    assert isinstance(push, Push)
+    assert push.last_seq == 44
+    assert [(bytes(item.data), item.at) for item in push.items] == [(b'{"a" : 1}', 5.0), (b"[2]", None)]
+
+
+def test_an_item_of_a_batch_may_be_nested_64_deep_and_no_deeper() -> None:
+    line = b'{"op":"push","seq":7,"batch":[{"data":%b%b}]}'
+    assert isinstance(decode(line % (b"[" * 64, b"]" * 64)), Push)
+    assert refusal(line % (b"[" * 65, b"]" * 65)).code is ErrorCode.BAD_JSON
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b'"seq":1,"batch":{}',
+        b'"seq":1,"batch":[1]',
+        b'"seq":1,"batch":[{}]',
+        b'"seq":1,"batch":[{"data":1,"at":-1}]',
+        b'"seq":1,"batch":[{"data":1}],"data":1',
+        b'"seq":1,"batch":[{"data":1}],"at":1',
+        b'"seq":9007199254740991,"batch":[{"data":1},{"data":1}]',
+        b'"seq":1,"batch":[' + b",".join([b'{"data":1}'] * 1001) + b"]",
+    ],
+)
+def test_a_batch_that_is_none_is_a_bad_message(fields: bytes) -> None:
+    exc = refusal(b'{"op":"push",%b}' % fields)
+    assert (exc.code, exc.of, exc.seq) == (ErrorCode.BAD_MESSAGE, "push", exc.seq)
+
+
+@pytest.mark.parametrize("data", [b"1e999", b"-1e999", b"1" * 400])
+def test_a_number_that_no_double_holds_is_refused_wherever_json_is_kept(data: bytes) -> None:
+    assert refusal(b'{"op":"push","seq":7,"batch":[{"data":1},{"data":%b}]}' % data).seq == 7
+    exc = refusal(b'{"op":"done","id":7,"result":%b}' % data)
+    assert (exc.code, exc.of, exc.id) == (ErrorCode.BAD_JSON, "done", 7)
+
+
+@pytest.mark.parametrize("data", ["!!!!", "YWJ", "YW\\nJj", "", "YWJj" * 10_923 + "YQ=="])
+def test_a_block_that_is_no_base64_or_of_no_right_size_is_a_bad_message(data: str) -> None:
+    line = f'{{"op":"upload","name":"raw","sha256":"{"a" * 64}","total":9,"data":"{data}"}}'
+    exc = refusal(line.encode())
+    assert (exc.code, exc.of, exc.name) == (ErrorCode.BAD_MESSAGE, "upload", "raw")
+
+
+def test_an_upload_and_an_answer_are_read() -> None:
+    line = f'{{"op":"upload","name":"raw","sha256":"{"a" * 64}","total":9,"offset":3,"data":"YWJj"}}'
+    assert decode(line.encode()) == Upload("raw", "a" * 64, 9, 3, b"abc")
+    done = decode(b'{"op":"done","id":7,"result":{"a" : 1}}')
+    assert isinstance(done, Done)
+    assert bytes(done.result) == b'{"a" : 1}'
+    assert decode(b'{"op":"done","id":7,"error":"no"}') == Done(7, error="no")
+    assert refusal(b'{"op":"done","id":7,"error":"no","result":1}').code is ErrorCode.BAD_MESSAGE
+
+
+def test_items_of_a_batch_are_written_as_they_are_read() -> None:
+    push = decode(b'{"op":"push","seq":1,"batch":[{"data":1},{"data":2,"at":3}]}')
+    assert isinstance(push, Push)
+    assert push.batch is not None
+    assert all(isinstance(item, Item) for item in push.batch)
+    assert encode(push) == b'{"op":"push","seq":1,"batch":[{"data":1},{"data":2,"at":3.0}]}'

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mooring.gateway.simulation.backoff import full_jitter
+from mooring.gateway.device.backoff import full_jitter
 from mooring.gateway.simulation.latencies import Latencies
 from mooring.gateway.simulation.statistics import Statistics
 

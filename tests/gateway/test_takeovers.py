@@ -17,7 +17,24 @@ class Clock:
 
 def test_the_fourth_takeover_in_a_minute_is_warned_of_once() -> None:
     watch = Takeovers(Clock())
-    assert [watch.note("a") for _ in range(8)] == [False, False, False, True, False, False, False, True]
+    assert [watch.note("a") for _ in range(8)] == [False, False, False, True, False, False, False, False]
+
+
+def test_a_name_that_changes_hands_too_often_stays_with_whoever_has_it_for_a_while() -> None:
+    clock = Clock()
+    watch = Takeovers(clock)
+    for _ in range(3):
+        watch.note("a")
+        assert watch.pause("a") == 0.0
+    watch.note("a")
+    assert watch.pause("a") == takeovers.PAUSE
+    assert watch.pause("b") == 0.0
+    clock.now += takeovers.PAUSE
+    assert watch.pause("a") == 0.0
+    watch.note("a")
+    assert watch.pause("a") == takeovers.PAUSE
+    clock.now += takeovers.WINDOW
+    assert watch.pause("a") == 0.0
 
 
 def test_takeovers_that_are_far_apart_are_not() -> None:
@@ -38,4 +55,4 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Takeovers(Clock())
     for number in range(1000):
         watch.note(str(number))
-    assert len(watch._times) == 100
+    assert len(watch._names) == 100

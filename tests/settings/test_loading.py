@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mooring.gateway.server import AUTHS
 from mooring.server import MODELS, OVERFLOWS
 from mooring.settings import BindAddress, Loaded, changes, fields, load
 
@@ -251,3 +252,4 @@ def test_the_choices_are_those_of_the_server() -> None:
     choices: dict[Any, Any] = {field.key: field.choices for field in fields().values()}
     assert choices["model"] == MODELS
     assert choices["overflow"] == OVERFLOWS
+    assert choices["gateway.auth"] == AUTHS

@@ -392,6 +392,19 @@ def test_a_task_is_stuck_once_its_time_is_over_and_its_thread_is_made_good_while
     assert not replacement.leaves
 
 
+def test_short_tasks_one_after_another_do_not_wake_the_sampler_each_time() -> None:
+    bench = Bench(1, stuck_after=60.0)
+    core = bench.core
+    (worker,) = bench.busy()
+    assert core.watch() is NEEDS_SAMPLER
+    worker.started_at = bench.clock.now
+    assert not bench.end(worker)
+    assert core.sampling_interval() == 60.0, "something ran since: more of it may come"
+    assert core.watch() is NO_HELP
+    assert core.sampling_interval() is None, "nothing did: until it is woken"
+    assert core.watch() is NEEDS_SAMPLER
+
+
 def test_no_more_than_max_size_threads_are_made_good() -> None:
     bench = Bench(2, stuck_after=1.0)
     core = bench.core

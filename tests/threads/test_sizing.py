@@ -34,6 +34,7 @@ class Pool:
             ended=before.ended + ended,
             waited=before.waited + ended * wait,
             worked=before.worked + ended * work,
+            running=before.running if ended else before.running + now.get("busy", 0) * seconds,
             cpu=before.cpu + cpu * seconds,
             **{"busy": 0, "idle": 0, "queued": 0, "starting": 0, "oldest_wait": 0.0, "counts": True, **now},  # type: ignore[arg-type]
         )
@@ -52,8 +53,10 @@ def test_the_first_sample_says_nothing() -> None:
 
 def test_tasks_that_wait_bring_the_threads_that_littles_law_asks_for() -> None:
     pool = Pool(size=6)
-    size = pool.pass_time(0.1, rate=1000, work=0.010, wait=0.05, busy=6, queued=20, oldest_wait=0.05)
-    assert size == 12, "10 in use, and 0.75 times their root"
+    sizes = [
+        pool.pass_time(0.1, rate=1000, work=0.010, wait=0.05, busy=6, queued=20, oldest_wait=0.05) for _ in range(2)
+    ]
+    assert sizes == [6, 12], "once is chance; 10 are in use, and 0.75 times their root"
 
 
 def test_a_backlog_brings_more_so_that_it_is_gone_in_a_second() -> None:

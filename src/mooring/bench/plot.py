@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
+from .courses import course_chart
 from .report import by_load, number
 from .results import Figure, Results
 
@@ -27,7 +28,7 @@ LOGARITHMIC_FROM: Final = 20.0
 
 
 def write_plots(results: Results, folder: Path) -> list[Path]:
-    """A file for each load and measure that several servers have.
+    """A file for each load and measure that several servers have, and for each course.
 
     Raises:
         OSError: the folder cannot be written.
@@ -39,6 +40,10 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
             path = folder / f"{_file_name(benchmark, case, measure)}.svg"
             path.write_text(bar_chart(f"{benchmark}, {case}", _axis(bars[0]), bars))
             written.append(path)
+    for course in results.courses.values():
+        path = folder / f"{_file_name(course.benchmark, course.case, 'over time')}.svg"
+        path.write_text(course_chart(course))
+        written.append(path)
     return written
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,6 +22,7 @@ SQLALCHEMY: Final = "SQLAlchemy QueuePool"
 DBUTILS: Final = "DBUtils PooledDB"
 CONNECTOR: Final = "mysql-connector pool"
 BARE: Final = "bare PyMySQL"
+FAIR: Final = "smallest fair hand-over"
 PACKAGES: Final = {
     SQLALCHEMY: Package("sqlalchemy", "SQLAlchemy"),
     DBUTILS: Package("dbutils", "DBUtils"),
@@ -53,6 +56,54 @@ class Lender:
             cursor.close()
         finally:
             self.give_back(connection)
+
+    def pass_through(self) -> None:
+        """Borrow, return."""
+        self.give_back(self.borrow())
+
+
+class FairQueue:
+    """First come, first served, in as few lines as can be: what the switches between threads cost by themselves.
+
+    ``_mutex`` guards both queues.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._mutex = threading.Lock()
+        self._free: deque[object] = deque(range(size))
+        self._waiting: deque[tuple[threading.Lock, list[object]]] = deque()
+
+    def borrow(self) -> object:
+        """One that is free, or the next one that is returned."""
+        with self._mutex:
+            if self._free:
+                return self._free.pop()
+            baton, given = threading.Lock(), list[object]()
+            baton.acquire()
+            self._waiting.append((baton, given))
+        baton.acquire()
+        return given[0]
+
+    def give_back(self, one: object) -> None:
+        """To whoever waits longest."""
+        with self._mutex:
+            if not self._waiting:
+                self._free.append(one)
+                return
+            baton, given = self._waiting.popleft()
+        given.append(one)
+        baton.release()
+
+
+def connector_is_compiled() -> bool:
+    """Whether mysql-connector runs its C part; on a system with an older OpenSSL it says nothing and does without."""
+    return bool(import_module("mysql.connector").HAVE_CEXT)
+
+
+def fair_lender(size: int) -> Lender:
+    """``FairQueue``, to compare with."""
+    queue = FairQueue(size)
+    return Lender(FAIR, queue.borrow, queue.give_back, lambda: None)
 
 
 class NoConnection:
@@ -108,6 +159,9 @@ class NoDriver:
         return False
 
     def may_repeat(self, exc: BaseException) -> bool:
+        return False
+
+    def may_pass(self, exc: BaseException) -> bool:
         return False
 
     def lost_writer(self, exc: BaseException) -> bool:

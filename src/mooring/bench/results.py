@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from .courses import Course
+
 FORMAT: Final = 1
 
 
@@ -55,12 +57,14 @@ class Results:
     Attributes:
         about: machine, versions and settings, for the head of the report.
         left_out: what could not be measured -> why, or what to install.
+        courses: what happened over time, by benchmark and case.
     """
 
     def __init__(self) -> None:
         self._figures: dict[tuple[str, str, str, str], Figure] = {}
         self.about: dict[str, str] = {}
         self.left_out: dict[str, str] = {}
+        self.courses: dict[tuple[str, str], Course] = {}
 
     def add(self, key: Key, value: float) -> None:
         """Note the value of one more round."""
@@ -80,6 +84,7 @@ class Results:
         self._figures.update(other._figures)
         self.about.update(other.about)
         self.left_out.update(other.left_out)
+        self.courses.update(other.courses)
 
     def to_json(self) -> str:
         """All of it as text; ``from_json`` reads it."""
@@ -87,9 +92,9 @@ class Results:
             {**asdict(one.key), "median": one.median, "spread": one.spread, "values": one.values}
             for one in self.figures()
         ]
-        return json.dumps(
-            {"format": FORMAT, "about": self.about, "left_out": self.left_out, "figures": figures}, indent=1
-        )
+        courses = [asdict(course) for course in self.courses.values()]
+        document = {"format": FORMAT, "about": self.about, "left_out": self.left_out, "figures": figures}
+        return json.dumps({**document, "courses": courses}, indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> Results:
@@ -115,6 +120,8 @@ class Results:
             key = Key(*(str(one[name]) for name in ("benchmark", "case", "contender", "measure", "unit")))
             for value in one["values"]:
                 results.add(key, float(value))
+        for course in map(Course.from_json, document.get("courses", ())):
+            results.courses[course.benchmark, course.case] = course
         return results
 
 

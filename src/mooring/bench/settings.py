@@ -25,6 +25,11 @@ class Settings:
         heartbeat: seconds between two heartbeats of a silent connection.
         many_connections: connections over several server processes; 0: left out.
         many_per_process: the most of them in one process.
+        pool_tasks: tasks through one thread pool, one after another.
+        pool_seconds: seconds of a load on a thread pool that finds its size.
+        pool_silence: the most seconds of silence after it.
+        pool_burst: tasks queued at once.
+        pool_operations: operations at random on thread pools.
     """
 
     rounds: int = 5
@@ -42,6 +47,11 @@ class Settings:
     heartbeat: float = 30.0
     many_connections: int = 100_000
     many_per_process: int = 15_000
+    pool_tasks: int = 10_000_000
+    pool_seconds: float = 63.0
+    pool_silence: float = 60.0
+    pool_burst: int = 10_000
+    pool_operations: int = 100_000
 
     @classmethod
     def quick(cls, rounds: int = 1) -> Settings:
@@ -62,4 +72,9 @@ class Settings:
             heartbeat=0.2,
             many_connections=100,
             many_per_process=50,
+            pool_tasks=20_000,
+            pool_seconds=1.0,
+            pool_silence=0.2,
+            pool_burst=200,
+            pool_operations=800,
         )

@@ -9,6 +9,9 @@ import click
 
 COMMANDS: Final = {
     "serve": "Run the gateway, or servers of your own.",
+    "devices": "Let devices in by tokens, and list them.",
+    "send": "Command a device to do something.",
+    "tail": "Follow what devices push.",
     "simulate": "Be many devices that push to a gateway.",
     "check": "Say what is wrong before the server starts.",
     "config": "Show the settings, or begin a file of them.",

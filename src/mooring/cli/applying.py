@@ -8,19 +8,24 @@ from typing import Any, NoReturn
 from msgspec import UNSET
 
 from ..db import ConnectionPool, open_pool
+from ..gateway.codec import check_codec
+from ..gateway.json_lines import JSON_LINES
 from ..gateway.server import DEFAULT_DATABASE, MOST_WAITING, make_heartbeat
 from ..gateway.server import server as make_gateway
 from ..heartbeat import Heartbeat
 from ..server import Server
 from ..settings import Loaded, Origin, Problem, Settings
 from .exits import BadSettings
-from .targets import load_target
+from .targets import load_object, load_target
 
 ARGUMENTS = (
     *("bind", "model", "threads", "max_connections", "backlog", "idle_timeout", "first_message_timeout"),
     *("frame_timeout", "write_timeout", "close_timeout", "inbox_limit", "outbox_limit", "overflow"),
 )
 """Settings that are arguments of Server by the same name."""
+
+GATEWAY_OPTIONS = ("auth", "codec", "files")
+"""Settings that only the gateway has."""
 
 POOL_SIZES = ("min_size", "max_size")
 POOL_OPTIONS = (
@@ -66,10 +71,12 @@ def refuse_nonsense(loaded: Loaded) -> None:
         BadSettings: names the first contradiction.
     """
     targets = loaded.settings.targets
-    if not targets and (loaded.settings.factory or loaded.settings.app_dir is not UNSET):
+    codec = loaded.settings.gateway.codec
+    if not targets and (loaded.settings.factory or (loaded.settings.app_dir is not UNSET and codec is UNSET)):
         refuse(loaded, "--factory and --app-dir say where a TARGET comes from; name one", ("app_dir",), ("factory",))
-    if targets and loaded.settings.gateway.auth is not UNSET:
-        refuse(loaded, "--auth is the gateway's; leave it out with a TARGET", ("gateway", "auth"))
+    for name in GATEWAY_OPTIONS if targets else ():
+        if getattr(loaded.settings.gateway, name) is not UNSET:
+            refuse(loaded, f"--{name} is the gateway's; leave it out with a TARGET", ("gateway", name))
     if len(targets) > 1 and loaded.settings.bind is not UNSET:
         refuse(
             loaded, "--bind would put several TARGETs on one address; set `bind` in the code of each of them", ("bind",)
@@ -79,10 +86,16 @@ def refuse_nonsense(loaded: Loaded) -> None:
 
 
 def _gateway(loaded: Loaded) -> Server:
-    options = _arguments(loaded.settings)
-    if loaded.settings.heartbeat is not UNSET:
-        options["heartbeat"] = make_heartbeat(*loaded.settings.heartbeat)
+    settings = loaded.settings
+    options = _arguments(settings)
+    options |= {name: getattr(settings.gateway, name) for name in GATEWAY_OPTIONS}
+    options = {name: value for name, value in options.items() if value is not UNSET}
     try:
+        if "codec" in options:
+            app_dir = settings.app_dir if settings.app_dir is not UNSET else None
+            options["codec"] = check_codec(load_object(options["codec"], "codec", app_dir=app_dir))
+        if settings.heartbeat is not UNSET:
+            options["heartbeat"] = make_heartbeat(*settings.heartbeat, options.get("codec", JSON_LINES))
         pool = _open_pool(loaded.settings, DEFAULT_DATABASE, max_waiting=MOST_WAITING)
         return make_gateway(database=pool, **options)
     except (TypeError, ValueError, ImportError) as exc:

@@ -18,6 +18,7 @@ from ..bench.measurements import idle as idle_measurement
 from ..bench.measurements import mixed as mixed_measurement
 from ..bench.measurements import models as models_measurement
 from ..bench.measurements import peers as peers_measurement
+from ..bench.measurements import threads as threads_measurement
 from ..bench.plot import write_plots
 from ..bench.report import tables
 from ..bench.results import Results, read
@@ -94,6 +95,17 @@ def database(**options: Any) -> None:
 def faults(**options: Any) -> None:
     """The database pool when its database restarts, is away for a minute, or wears out; judged, too."""
     _judge(_run(options, faults_measurement.measure), faults_measurement.GOALS)
+
+
+@bench.command
+@click.argument("parts", nargs=-1, type=click.Choice(list(threads_measurement.PARTS)))
+@_measurement
+def threads(parts: tuple[str, ...], **options: Any) -> None:
+    """The thread pool beside the standard library's, the sizes that it finds, and whether it holds; judged, too.
+
+    PARTS: measure only these.
+    """
+    _judge(_run(options, lambda session: threads_measurement.measure(session, parts)), threads_measurement.GOALS)
 
 
 @bench.command

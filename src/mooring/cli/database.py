@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from dataclasses import asdict
 
 import click
 
-from ..db import ConnectionPool, MigrationStatus, open_pool
-from ..errors import MooringError
-from ..gateway.server import DEFAULT_DATABASE, migrations_of
+from ..db import MigrationStatus
+from ..gateway.server import migrations_of
+from ..gateway.tables.retention import Retention
 from .admin_client import admin_client_options, find_client
-from .exits import NotStarted
+from .databases import opened, opened_store, url_option
 from .logs import set_up_logging
-from .options import connection_counts, database_url
-from .settings import database_of_settings
+from .options import connection_counts, duration
+from .tables import json_option, print_json
 from .threads import SERVER
-
-url_option = click.option(
-    "--database",
-    "url",
-    type=database_url,
-    metavar="URL",
-    default=database_of_settings,
-    show_default=f"that of the settings (env: MOORING_DATABASE__URL), or {DEFAULT_DATABASE}",
-    help="Which database.",
-)
 
 
 @click.group
@@ -36,23 +26,49 @@ def database() -> None:
 
 @database.command
 @url_option
-def migrate(url: str) -> None:
+@json_option
+def migrate(url: str, as_json: bool) -> None:
     """Make the tables, or bring them up to date; `mooring serve` does the same when it starts."""
-    with _opened(url) as pool:
+    with opened(url) as pool:
         applied = migrations_of(pool).migrate()
         for status in applied:
-            click.echo(f"applied {_line(status)}")
-        if not applied:
+            if as_json:
+                print_json(asdict(status))
+            else:
+                click.echo(f"applied {_line(status)}")
+        if not applied and not as_json:
             click.echo(f"{pool.url}: nothing to do, the tables are up to date")
 
 
 @database.command
 @url_option
-def status(url: str) -> None:
+@json_option
+def status(url: str, as_json: bool) -> None:
     """Say of each migration whether it is applied; changes nothing."""
-    with _opened(url) as pool:
+    with opened(url) as pool:
         for line in migrations_of(pool).status():
+            if as_json:
+                print_json(asdict(line))
+                continue
             click.echo(f"{line.state:<8} {_line(line)}")
+
+
+@database.command
+@click.option("--older", type=duration, metavar="TIME", required=True, help="What is older than this, such as 30d.")
+@url_option
+@json_option
+def prune(older: float, url: str, as_json: bool) -> None:
+    """Delete old pushes, and commands and uploads that were finished long ago.
+
+    Pushes go by the device's time. It is done in small portions, beside running servers. The last push of each device
+    stays, so that the gateway still knows its `last_seq`.
+    """
+    with opened_store(url) as store:
+        pruned = Retention(store.database).prune(max(0.0, time.time() - older))
+    if as_json:
+        print_json(asdict(pruned))
+    else:
+        click.echo(f"deleted {pruned.pushes} pushes, {pruned.commands} commands, {pruned.uploads} uploads")
 
 
 @database.command
@@ -74,15 +90,6 @@ def evict(server: str | None, url: str | None, token_file: str | None) -> None:
     """Replace all connections of a running server to its database."""
     client = find_client(url, token_file)
     click.echo(client.post(f"{client.path_of(server)}/database/evict")["detail"])
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[ConnectionPool]:
-    with open_pool(url, min_size=1) as pool:
-        try:
-            yield pool
-        except (MooringError, pool.Error) as exc:
-            raise NotStarted(str(exc)) from exc
 
 
 def _line(status: MigrationStatus) -> str:

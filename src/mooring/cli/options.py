@@ -8,6 +8,7 @@ import click
 
 from ..db.url import parse_url
 from ..net.address import parse_address
+from ..settings import Duration
 
 
 def address(text: str) -> str:
@@ -45,3 +46,11 @@ def connection_counts(text: str) -> tuple[int, int]:
     if match is None or not int(match[1]) <= int(match[2] or match[1]) or not int(match[2] or match[1]):
         raise click.BadParameter(f"{text!r}: write MIN:MAX, for example 2:10")
     return int(match[1]), int(match[2] or match[1])
+
+
+def duration(text: str) -> float:
+    """A time such as ``10s``, ``1h`` or ``30d``: seconds."""
+    try:
+        return float(Duration.parse(text))
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc

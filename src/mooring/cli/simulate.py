@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import IO
 
 import click
 
@@ -45,8 +46,22 @@ from .options import address, database_url
     help="Where the gateway listens.",
 )
 @click.option("--prefix", default="sim", show_default=True, help="Devices are called PREFIX-1, PREFIX-2 and so on.")
+@click.option(
+    "--tokens",
+    type=click.File("r"),
+    metavar="FILE",
+    help="A line for each device, name and token, as `mooring devices add` prints it.",
+)
 @click.option("--verify", type=database_url, metavar="URL", help="At the end, compare with this database.")
-def simulate(devices: int, rate: float, duration: float | None, server: str, prefix: str, verify: str | None) -> None:
+def simulate(
+    devices: int,
+    rate: float,
+    duration: float | None,
+    server: str,
+    prefix: str,
+    tokens: IO[str] | None,
+    verify: str | None,
+) -> None:
     """Log many devices in to a gateway and have them push; repeat what is not acknowledged.
 
     With --verify the exit code is 1 if an acknowledged push is missing, altered or stored twice.
@@ -57,7 +72,7 @@ def simulate(devices: int, rate: float, duration: float | None, server: str, pre
         raise click.BadParameter(fault, param_hint="--prefix")
     set_up_logging("warning")
     raise_descriptor_limit()
-    statistics, records = asyncio.run(_run(names, server, rate, duration))
+    statistics, records = asyncio.run(_run(names, server, rate, duration, _read_tokens(tokens)))
     click.echo(statistics.summary())
     if verify is not None:
         _report(_compare(verify, records))
@@ -65,13 +80,23 @@ def simulate(devices: int, rate: float, duration: float | None, server: str, pre
         raise Failed(f"no push was acknowledged; {statistics.last_error or 'the time was too short'}")
 
 
-async def _run(names: list[str], server: str, rate: float, duration: float | None) -> tuple[Statistics, list[Record]]:
+def _read_tokens(lines: IO[str] | None) -> dict[str, str]:
+    pairs = [line.rsplit(maxsplit=1) for line in lines or () if line.strip()]
+    if any(len(pair) != 2 for pair in pairs):
+        raise click.BadParameter("a line is the name of a device and its token", param_hint="--tokens")
+    return {name.strip(): token for name, token in pairs}
+
+
+async def _run(
+    names: list[str], server: str, rate: float, duration: float | None, tokens: dict[str, str]
+) -> tuple[Statistics, list[Record]]:
     terminal = sys.stderr.isatty()
     interval = 1.0 if terminal else 5.0
     fleet = Fleet(
         names,
         parse_address(server),
         rate,
+        tokens=tokens,
         report=_redraw if terminal else _write,
         report_interval=interval,
     )

@@ -31,17 +31,31 @@ def load_target(target: str, *, app_dir: str | None, factory: bool) -> Server:
         NoTarget: the module cannot be imported, or there is no Server. An error in the user's own code is shown as a
             traceback that begins there.
     """
+    found = load_object(target, DEFAULT_ATTRIBUTE, app_dir=app_dir)
+    where = target if ":" in target else f"{target}:{DEFAULT_ATTRIBUTE}"
+    if factory:
+        found = _call(found, where)
+    if not isinstance(found, Server):
+        raise NoTarget(_no_server(found, where, factory))
+    return found
+
+
+def load_object(target: str, default: str, *, app_dir: str | None) -> Any:
+    """Import a module and take an object out of it.
+
+    Args:
+        target: ``module`` or ``module:attribute``.
+        default: the attribute if it is left out.
+        app_dir: see ``load_target``.
+
+    Raises:
+        NoTarget: as ``load_target``.
+    """
     name, colon, attribute = target.partition(":")
     if not name or (colon and not attribute):
-        raise NoTarget(f"{target}: write MODULE or MODULE:ATTRIBUTE, for example app:server")
+        raise NoTarget(f"{target}: write MODULE or MODULE:ATTRIBUTE, for example app:{default}")
     _search_first(os.getcwd() if app_dir is None else app_dir)
-    module = _import(name)
-    found = _find(module, name, attribute or DEFAULT_ATTRIBUTE)
-    if factory:
-        found = _call(found, f"{name}:{attribute or DEFAULT_ATTRIBUTE}")
-    if not isinstance(found, Server):
-        raise NoTarget(_no_server(found, f"{name}:{attribute or DEFAULT_ATTRIBUTE}", factory))
-    return found
+    return _find(_import(name), name, attribute or default)
 
 
 def _search_first(folder: str) -> None:

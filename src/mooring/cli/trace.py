@@ -15,19 +15,12 @@ from ..settings import Duration
 from ..tracing import whom
 from .admin_client import AdminClient, admin_client_options, find_client
 from .exits import Failed
+from .options import duration
 
 PATIENCE: Final = 30.0
 """Seconds without a sign of life from the server, which gives one about every second."""
 
 LONGEST_LINE: Final = 1 << 20
-
-
-def duration(text: str) -> float:
-    """A time such as 60s."""
-    try:
-        return float(Duration.parse(text))
-    except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
 
 
 @click.command

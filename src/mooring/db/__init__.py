@@ -3,6 +3,7 @@
 from .driver import Cursor
 from .durations import Durations
 from .events import PoolEvent, PoolEventKind
+from .group_commit import GroupCommit, GroupCommitStats
 from .lease import Lease
 from .manager import ConnectionManager, MySQLConnectionManager
 from .migrations import MigrationError, MigrationStatus
@@ -17,6 +18,8 @@ __all__ = [
     "Cursor",
     "DatabaseURL",
     "Durations",
+    "GroupCommit",
+    "GroupCommitStats",
     "Lease",
     "MigrationError",
     "MigrationStatus",

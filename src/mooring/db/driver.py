@@ -121,6 +121,9 @@ class Driver(Protocol):
     def may_repeat(self, exc: BaseException) -> bool:
         """Whether the transaction in which this was raised is rolled back for good, and may succeed the next time."""
 
+    def may_pass(self, exc: BaseException) -> bool:
+        """Whether this is the state of the whole database and not the statement's fault: full, killed, overloaded."""
+
     def lost_writer(self, exc: BaseException) -> bool:
         """Whether this says that the server no longer takes writes, after a failover for example."""
 

@@ -88,6 +88,7 @@ class Housekeeper:
     def _close_old(self) -> None:
         self._lending.change(Ledger.expired_locked, "expired")
         self._lending.change(Ledger.surplus_locked, "surplus")
+        self._lending.change(Ledger.unused_locked, "unused")
 
     def _keep_alive(self) -> None:
         """Ask what nobody has asked for long; the jitter keeps them from all being asked at once."""
@@ -111,7 +112,8 @@ class Housekeeper:
 
     def _refill(self) -> None:
         with self._ledger.mutex:
-            count = self._ledger.refill_locked()
+            # Nobody waits beside an idle connection; should it ever be otherwise, it is not so for long.
+            count = self._ledger.serve_idle_locked() + self._ledger.refill_locked()
         self._opening.start(count)
 
 

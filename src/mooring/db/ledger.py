@@ -25,7 +25,7 @@ OPENERS: Final = 2
 EVICTION_INTERVAL: Final = 5.0
 _COUNTERS: Final = (
     *("waited", "timeouts", "rejected", "busy", "opened", "open_failures", "closed", "dead", "broken"),
-    *("expired", "evicted", "surplus", "pings", "ping_failures", "leaks", "retries"),
+    *("expired", "evicted", "surplus", "unused", "shutdown", "pings", "ping_failures", "leaks", "retries"),
 )
 
 
@@ -292,17 +292,21 @@ class Ledger:
     # ------------------------------------------------------------------------------------- taking out of use
 
     def surplus_locked(self) -> list[Slot]:
-        """Take idle connections out that are too many, or that nobody has used for ``max_idle``; the oldest first."""
+        """Take idle connections out that are too many; the coldest first."""
         surplus = []
-        now = self.clock()
-        while self.idle and (
-            self.total_locked() > self.max_size
-            or (self.total_locked() > self.min_size and now - self.idle[0].idle_since > self.max_idle)
-        ):
+        while self.idle and self.total_locked() > self.max_size:
             surplus.append(self.idle.popleft())
+        return surplus
+
+    def unused_locked(self) -> list[Slot]:
+        """Take idle connections above ``min_size`` out that nobody has used for ``max_idle``; the coldest first."""
+        unused = []
+        now = self.clock()
+        while self.idle and self.total_locked() > self.min_size and now - self.idle[0].idle_since > self.max_idle:
+            unused.append(self.idle.popleft())
         if self.inline:
             self.shrinks_at = self.idle[0].idle_since + self.max_idle if self.idle else now + self.max_idle
-        return surplus
+        return unused
 
     def expired_locked(self) -> list[Slot]:
         """Take idle connections out that are past their lifetime."""
@@ -331,9 +335,9 @@ class Ledger:
             return "evicted"
         if self.clock() >= slot.expires_at:
             return "expired"
-        if self.state in (PoolState.CLOSING, PoolState.CLOSED) or self.total_locked() > self.max_size:
-            return "surplus"
-        return None
+        if self.state is not OPEN and self.state is not PoolState.PAUSED:
+            return "shutdown"
+        return "surplus" if self.total_locked() > self.max_size else None
 
     # ----------------------------------------------------------------------------------------------- failing
 
@@ -384,5 +388,6 @@ class Ledger:
             connect=self.connect.snapshot(),
             down=self.health.is_down,
             last_error=self.health.detail or None,
+            last_error_age=self.clock() - self.health.last_attempt if self.health.detail else None,
             **{name: self.counters[name] for name in _COUNTERS},
         )

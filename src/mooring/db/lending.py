@@ -219,15 +219,15 @@ class Lending:
         ledger = self._ledger
         with ledger.mutex:
             reason = ledger.reason_against_locked(slot)
-            surplus = []
+            unused = []
             if reason is None:
                 ledger.active -= 1
                 ledger.offer_locked(slot)
                 if ledger.inline:
-                    surplus = ledger.surplus_locked()
+                    unused = ledger.unused_locked()
         if reason is not None:
             self.drop(slot, reason)
-        self.close_all(surplus, "surplus")
+        self.close_all(unused, "unused")
 
     def drop(self, slot: Slot, reason: str) -> None:
         """Close an active connection, and let its place be used."""
@@ -329,7 +329,7 @@ class Lending:
             idle = list(ledger.idle)
             ledger.idle.clear()
         self._opening.stop()
-        self.close_all(idle, "surplus")
+        self.close_all(idle, "shutdown")
         with ledger.mutex:
             ledger.drained.wait_for(lambda: not ledger.active, max(0.0, deadline - ledger.clock()))
             ledger.state = PoolState.CLOSED

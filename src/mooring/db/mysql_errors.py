@@ -20,6 +20,10 @@ DISCONNECT: Final = frozenset(
 TRANSIENT: Final = frozenset({2002, 2003, 2005, 2006, 2013, 1040, 1053, 1203, 1226, 2055})
 # The transaction lost against another one: deadlock, lock wait time-out, MariaDB's changed record.
 MAY_REPEAT: Final = frozenset({1213, 1205, 1020})
+# The database as a whole cannot do it now: disk or table full, out of memory or locks, a storage engine in trouble, the
+# statement killed or too slow, a node of a cluster that is not ready.
+_FULL: Final = frozenset({3, 28, 1021, 1026, 1028, 1037, 1038, 1041, 1114, 1206})
+MAY_PASS: Final = _FULL | {1030, 1047, 1180, 1181, 1207, 1317, 1969, 3024, 3100, 3168}
 # Only for a read-only server: 1290 has further causes, and says which.
 READ_ONLY: Final = frozenset({1792, 1836})
 
@@ -36,6 +40,11 @@ def is_disconnect(exc: BaseException) -> bool:
 def may_repeat(exc: BaseException) -> bool:
     """Whether a transaction that ended so may succeed the next time."""
     return _is_a(exc, "MySQLError") and _number(exc) in MAY_REPEAT
+
+
+def may_pass(exc: BaseException) -> bool:
+    """Whether a statement failed because of the state of the whole database, and not by its own fault."""
+    return _is_a(exc, "MySQLError") and _number(exc) in MAY_PASS
 
 
 def lost_writer(exc: BaseException) -> bool:

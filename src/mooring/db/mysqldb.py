@@ -192,6 +192,9 @@ class MySQLdbDriver:
     def may_repeat(self, exc: BaseException) -> bool:
         return mysql_errors.may_repeat(exc)
 
+    def may_pass(self, exc: BaseException) -> bool:
+        return mysql_errors.may_pass(exc)
+
     def lost_writer(self, exc: BaseException) -> bool:
         return mysql_errors.lost_writer(exc)
 

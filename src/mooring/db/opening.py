@@ -11,7 +11,7 @@ from ..errors import PoolError
 from .driver import ConnectFailure, Driver
 from .events import Events, PoolEventKind
 from .health import RETRY_INTERVAL
-from .ledger import OPEN, Ledger, PoolState
+from .ledger import OPEN, Ledger
 from .limits import Limits
 from .slot import Slot
 
@@ -226,15 +226,16 @@ class Opening:
         ledger = self._ledger
         slot = Slot(generation)
         with ledger.mutex:
-            ledger.opening -= 1
             self._adopt_locked(slot, connection)
-            wanted = ledger.state in (OPEN, PoolState.PAUSED) and ledger.reason_against_locked(slot) is None
-            if wanted:
+            reason = ledger.reason_against_locked(slot)
+            ledger.opening -= 1
+            if reason is None:
                 ledger.offer_locked(slot)
             else:
                 ledger.counters["closed"] += 1
+                ledger.counters[reason] += 1
             count = ledger.spread_locked()
-        if not wanted:
+        if reason is not None:
             self._driver.close(connection)
         self.start(count - 1 if keep_one else count)
         return keep_one and count > 0

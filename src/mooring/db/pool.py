@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import CodeType, TracebackType
@@ -18,6 +18,9 @@ from .contexts import Borrowed, Transaction, run_transaction
 from .driver import Driver
 from .durations import class_of
 from .events import Events, PoolEventKind
+from .group_commit.comparing import Compare
+from .group_commit.group import QUEUE_BYTES, GroupCommit
+from .group_commit.statements import OnDuplicate
 from .housekeeper import Housekeeper
 from .lease import FORKED, RETURNED, Lease
 from .ledger import OPEN, Ledger, PoolState
@@ -69,6 +72,7 @@ class ConnectionPool:
         self._has_housekeeper = driver.opens_inline
         self._ping_after = options.ping_after
         self._prepares_again = options.reset_on_return == "full" and options.on_connect is not None
+        self._group_commits: list[GroupCommit] = []
         self.Warning = driver.errors.Warning
         self.Error = driver.errors.Error
         self.InterfaceError = driver.errors.InterfaceError
@@ -227,6 +231,72 @@ class ConnectionPool:
                 return
         self._lending.give_away(slot)
 
+    # --------------------------------------------------------------------------------------------- group commit
+
+    def group_commit(
+        self,
+        table: str,
+        columns: Sequence[str],
+        *,
+        key: Sequence[str] = (),
+        on_duplicate: OnDuplicate = "fail",
+        compare: Sequence[str] | Compare | None = None,
+        order_by: str | None = None,
+        writers: int = 2,
+        max_rows: int = 500,
+        max_delay: float = 0.0,
+        queue_limit: int = 10_000,
+        queue_bytes: int = QUEUE_BYTES,
+        queue_timeout: float = 30.0,
+    ) -> GroupCommit:
+        """Store rows of many callers by few commits. Its threads start at the first row and end with the pool.
+
+        Args:
+            table: its name, or ``database.name``.
+            columns: those that rows give.
+            key: the columns of a unique index, if there is one. With it a row whose commit was cut off by a lost
+                connection is sent again; without it such a row fails as ``CommitUnknown``.
+            on_duplicate: what a row is whose key is there already. ``"fail"``: it alone fails with ``IntegrityError``.
+                ``"repeat"``: an equal one counts as stored, a different one fails alone with ``IntegrityError``, and
+                nothing is overwritten. ``"update"``: it replaces the values of the one that is there.
+            compare: for ``"repeat"``, the columns whose values must be equal; all but the key if None. Or a function
+                of (stored row, offered row), both in the order of ``columns``, the stored one as the driver gives it.
+            order_by: a column; rows with the same value of it are committed in the order in which they were added.
+            writers: threads, and connections that are used at the same time. With ``order_by`` each value of it
+                belongs to one of them, else each key.
+            max_rows: rows of one statement.
+            max_delay: seconds that a batch waits to become larger.
+            queue_limit, queue_bytes: rows, and bytes of them, that may wait or be under way; more fail with PoolBusy.
+            queue_timeout: seconds after which a row that could not be stored fails with PoolUnavailable.
+
+        Raises:
+            ValueError: an argument makes no sense; the text names it. PoolClosed.
+        """
+        group = GroupCommit(
+            self,
+            table,
+            columns,
+            key=key,
+            on_duplicate=on_duplicate,
+            compare=compare,
+            order_by=order_by,
+            writers=writers,
+            max_rows=max_rows,
+            max_delay=max_delay,
+            queue_limit=queue_limit,
+            queue_bytes=queue_bytes,
+            queue_timeout=queue_timeout,
+        )
+        with self._ledger.mutex:
+            self._ledger.refuse_closed_locked()
+            self._group_commits.append(group)
+        return group
+
+    def _forget_group_commit(self, group: GroupCommit) -> None:
+        with self._ledger.mutex:
+            if group in self._group_commits:
+                self._group_commits.remove(group)
+
     # ---------------------------------------------------------------------------------------------- connections
 
     def create_connections(self, count: int | None = None, timeout: float = 30.0) -> int:
@@ -339,6 +409,8 @@ class ConnectionPool:
     def close(self, timeout: float = 10.0) -> None:
         """Close the pool: callers who wait get PoolClosed, idle connections close, lent ones when they come back.
 
+        Group commits are closed first, and store what waits.
+
         Args:
             timeout: seconds to wait for lent ones; after them their waits are cut off, and the log names the holders.
         """
@@ -346,6 +418,9 @@ class ConnectionPool:
         with self._ledger.mutex:
             if self._ledger.state is PoolState.CLOSED:
                 return
+            groups = list(self._group_commits)
+        for group in groups:
+            group.close(max(0.0, deadline - self._clock()))
         self._lending.close(deadline)
         self._housekeeper.stop(max(0.1, deadline - self._clock()))
 

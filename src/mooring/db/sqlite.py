@@ -20,6 +20,18 @@ from .write_turn import WriteTurn, is_write
 BUSY_TIMEOUT: Final = 5.0
 _abandoned: Final[list[sqlite3.Connection]] = []
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_MAY_PASS: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOLFS,
+    }
+)
 
 
 class SQLiteCursor(sqlite3.Cursor):
@@ -203,6 +215,9 @@ class SQLiteDriver:
 
     def may_repeat(self, exc: BaseException) -> bool:
         return _is_locked(exc)
+
+    def may_pass(self, exc: BaseException) -> bool:
+        return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _MAY_PASS
 
     def lost_writer(self, exc: BaseException) -> bool:
         return False

@@ -20,13 +20,15 @@ class PoolStats:
         rejected: callers that were refused at once: ``busy`` of them by ``PoolBusy``, the others by
             ``PoolUnavailable``.
         opened, open_failures, closed: connections opened, attempts that failed, connections closed.
-        dead, broken, expired, evicted, surplus: of the closed ones: found dead; returned in an unusable state; past
-            their lifetime; opened before ``evict()``; too many, or idle for too long.
+        dead, broken, expired, evicted, surplus, unused, shutdown: of the closed ones: found dead; returned in an
+            unusable state; past their lifetime; opened before ``evict()``; too many; idle for too long; closed with the
+            pool. Together they are ``closed``.
         pings, ping_failures: round trips made to validate, and those that failed.
         leaks: leases that were held for longer than ``leak_after``.
         retries: transactions run again by ``run_transaction``.
         wait, usage, connect: how long callers waited, leases were held, connects took.
-        down: the last attempt to connect failed; ``last_error`` says why.
+        down: the last attempt to connect failed.
+        last_error: why the last one of those that failed did so; None if none did. ``last_error_age``: seconds since.
     """
 
     name: str
@@ -52,6 +54,8 @@ class PoolStats:
     expired: int
     evicted: int
     surplus: int
+    unused: int
+    shutdown: int
     pings: int
     ping_failures: int
     leaks: int
@@ -61,3 +65,4 @@ class PoolStats:
     connect: Durations
     down: bool
     last_error: str | None
+    last_error_age: float | None

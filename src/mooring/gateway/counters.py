@@ -13,10 +13,10 @@ class Counters:
         self._lock = threading.Lock()
         self._values: Counter[str] = Counter()
 
-    def add(self, name: str) -> None:
-        """Count one more."""
+    def add(self, name: str, count: int = 1) -> None:
+        """Count one more, or several."""
         with self._lock:
-            self._values[name] += 1
+            self._values[name] += count
 
     def __getitem__(self, name: str) -> int:
         return self._values[name]

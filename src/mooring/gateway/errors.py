@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 from ..errors import MooringError
+from .messages import Done, FromDevice, Pull, Push, Upload, Version, op_of
 
 
 class ErrorCode(Enum):
@@ -27,8 +28,12 @@ class ErrorCode(Enum):
         "The gateway speaks none of the device's versions; `versions` lists its own.",
     )
     TOO_LARGE = ("too_large", False, True, "The line is longer than `max_message` of the welcome.")
-    CONFLICT = ("conflict", False, False, "Another push with this `seq` is stored already; nothing is overwritten.")
+    CONFLICT = ("conflict", False, False, "Something else with this `seq` is stored already; nothing is overwritten.")
+    UNKNOWN_NAME = ("unknown_name", False, False, "There is no such file, version or command.")
+    BAD_OFFSET = ("bad_offset", False, False, "The block does not begin where it should, or does not fit into `total`.")
+    CHECKSUM = ("checksum", False, False, "The upload is not what `sha256` says; it was dropped and begins again at 0.")
     UNAVAILABLE = ("unavailable", True, False, "The database is not available now; nothing is acknowledged.")
+    BUSY = ("busy", True, False, "The gateway cannot take this now; nothing is acknowledged.")
 
     def __init__(self, code: str, retry: bool, closes: bool, meaning: str) -> None:
         self.code = code
@@ -43,13 +48,35 @@ class ProtocolError(MooringError):
     Args:
         code: which error.
         detail: what was wrong, in words, for the device's developer.
-        of: the ``op`` of the message, if it is known.
-        seq: its ``seq``, if it has one.
+        of, seq, name, id: what is known of the message; the answer repeats it.
     """
 
-    def __init__(self, code: ErrorCode, detail: str, *, of: str | None = None, seq: int | None = None) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        detail: str,
+        *,
+        of: str | None = None,
+        seq: int | None = None,
+        name: str | None = None,
+        id: int | None = None,
+    ) -> None:
         super().__init__(f"{code.code}: {detail}")
         self.code = code
         self.detail = detail
         self.of = of
         self.seq = seq
+        self.name = name
+        self.id = id
+
+
+def refusal(code: ErrorCode, detail: str, message: FromDevice) -> ProtocolError:
+    """The error that answers this message."""
+    return ProtocolError(
+        code,
+        detail,
+        of=op_of(message),
+        seq=message.seq if isinstance(message, Push) else None,
+        name=message.name[:64] if isinstance(message, Upload | Version | Pull) else None,
+        id=message.id if isinstance(message, Done) else None,
+    )

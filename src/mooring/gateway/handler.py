@@ -4,104 +4,197 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
-from ..errors import ConnectionClosed, FrameError
+from ..errors import ConnectionClosed, FrameError, PoolBusy, PoolError
 from ..handler import ConnectionHandler, Reply
 from ..net.connection import CloseReason, Connection
-from .errors import ErrorCode, ProtocolError
-from .json_lines import MAX_MESSAGE, decode, encode
-from .messages import VERSION, Ack, Bye, Error, FromDevice, Hello, Ping, Pong, Push, ToDevice, Welcome
-from .store import Device, Stored, TooManyDevices, Unavailable
+from ..threads import Pending
+from .checks import check_all
+from .codec import Codec, Session
+from .errors import ErrorCode, ProtocolError, refusal
+from .messages import (
+    VERSION,
+    Ack,
+    Bye,
+    Done,
+    Error,
+    FromDevice,
+    Hello,
+    Ping,
+    Pong,
+    Pull,
+    Push,
+    ToDevice,
+    Upload,
+    Version,
+    Welcome,
+)
+from .roll_call import REPLACED_RETRY_AFTER
+from .store import TooManyDevices, Unauthorized, Unavailable
+from .tables.devices import Login
+from .tables.pushes import Stored, rows_of
+from .transfers import read_block, take_block, tell_version
+from .visits import Visit
 
 if TYPE_CHECKING:
     from .server import Gateway
 
-REPLACED_RETRY_AFTER: Final = 60.0
-"""Seconds that a replaced device stays away: two devices of one name would push each other out for ever else."""
+TRY_AGAIN: Final = "the database is not available; send it again later"
+"""What the database itself said is for the log: a device has no use for it, and it may name hosts and tables."""
 
 
 class DeviceHandler(ConnectionHandler):
-    """Serves one connection: hello first, then pushes."""
+    """Serves one connection: hello first, then everything else.
+
+    A push waits for nothing: its answer is pending until the commit. The other messages that need the database or the
+    disk wait for it, so the server runs them where waiting holds up nobody.
+    """
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self._gateway: Gateway = connection.server
-        self._device: Device | None = None
+        self._codec: Codec = self._gateway.codec
+        self._session = Session()
+        self._visit: Visit | None = None
         self._has_spoken = False
         self._has_conflicted = False
 
     def received(self, message: bytes) -> Reply:
         """See ConnectionHandler."""
         first, self._has_spoken = not self._has_spoken, True
+        decoded: FromDevice | None = None
         try:
-            answer = self._answer(decode(message))
+            decoded = self._codec.decode(message, self._session)
+            if decoded is None:
+                return None
+            if not self._gateway.codec_checks_itself:
+                check_all(decoded)
+            if isinstance(decoded, Push):
+                return cast(Reply, self._push(decoded))
+            answer = self._answer(decoded)
         except ProtocolError as exc:
             return self._refuse(exc, closes=first and exc.code is ErrorCode.BAD_JSON)
-        return encode(answer) if answer is not None else None
+        except Unavailable as exc:
+            assert decoded is not None
+            return self._refuse(self._unavailable(exc, decoded))
+        return self._codec.encode(answer, self._session) if answer is not None else None
 
     def malformed(self, error: FrameError) -> Reply:
         """See ConnectionHandler."""
-        detail = f"a line has at most {MAX_MESSAGE} bytes"
-        return self._refuse(ProtocolError(ErrorCode.TOO_LARGE, detail), closes=False)  # the engine closes
+        limit = getattr(self._codec.framing, "max_size", None)
+        too_large = limit is not None and self._gateway.codec_checks_itself
+        detail = f"a line has at most {limit} bytes" if too_large else str(error)
+        code = ErrorCode.TOO_LARGE if too_large else ErrorCode.BAD_MESSAGE
+        return self._refuse(ProtocolError(code, detail), is_ending=True)  # the engine closes
 
     def lost(self, reason: CloseReason) -> None:
         """See ConnectionHandler."""
-        if self._device is not None:
-            self._gateway.presence.seen(self._device, self.connection.last_received_at)
+        if self._visit is not None:
+            self._gateway.presence.seen(self._visit.device, self.connection.last_received_at)
+            self._gateway.dispatcher.left(self._visit)
 
     def _answer(self, message: FromDevice) -> ToDevice | None:
-        if isinstance(message, Push):
-            return self._push(message)
         if isinstance(message, Hello):
             return self._hello(message)
         if isinstance(message, Ping):
             return Pong()
         if isinstance(message, Bye):
             self.connection.close("the device said bye")
+            return None
+        if isinstance(message, Done):
+            return self._done(message)
+        if isinstance(message, Upload):
+            visit = self._visit_of(message)
+            return take_block(self._gateway.store.uploads, visit.device, message, time.time())
+        if isinstance(message, Version):
+            self._visit_of(message)
+            return tell_version(self._gateway.files, message)
+        if isinstance(message, Pull):
+            self._visit_of(message)
+            return read_block(self._gateway.files, message)
         return None
 
-    def _refuse(self, exc: ProtocolError, *, closes: bool) -> bytes:
+    def _visit_of(self, message: FromDevice) -> Visit:
+        if self._visit is None:
+            detail = 'say who you are first: {"op":"hello","device":"…"}'
+            raise refusal(ErrorCode.HELLO_FIRST, detail, message)
+        return self._visit
+
+    def _refuse(self, exc: ProtocolError, *, closes: bool = False, is_ending: bool = False) -> bytes | None:
         code = exc.code
         self._gateway.note_refusal(self.connection, exc)
-        if closes or code.closes:
+        error = Error(
+            of=exc.of,
+            seq=exc.seq,
+            name=exc.name,
+            id=exc.id,
+            code=code.code,
+            retry=code.retry,
+            detail=exc.detail,
+            versions=(VERSION,) if code is ErrorCode.UNSUPPORTED_VERSION else None,
+        )
+        said = self._codec.encode(error, self._session)
+        # A device that cannot be told to send something again is made to come again.
+        unsaid = said is None and (code.retry or code is ErrorCode.HELLO_FIRST)
+        if (closes or code.closes or unsaid) and not is_ending:
             self.connection.close(str(exc))
-        versions = (VERSION,) if code is ErrorCode.UNSUPPORTED_VERSION else None
-        error = Error(of=exc.of, seq=exc.seq, code=code.code, retry=code.retry, detail=exc.detail, versions=versions)
-        return encode(error)
+        return said
+
+    def _unavailable(self, exc: BaseException, message: FromDevice) -> ProtocolError:
+        error = refusal(ErrorCode.UNAVAILABLE, TRY_AGAIN, message)
+        self._gateway.rare.log(
+            logging.ERROR, "unavailable", "%r: %s was not stored: %s", self.connection, error.of, exc
+        )
+        return error
 
     # hello ----------------------------------------------------------------------------------------------------------
 
     def _hello(self, hello: Hello) -> Welcome | None:
-        if self._device is not None:
-            detail = f"this connection is {self._device.name!r} already; one connection, one device"
-            raise ProtocolError(ErrorCode.ALREADY_HELLO, detail, of="hello")
+        if self._visit is not None:
+            detail = f"this connection is {self._visit.device.name!r} already; one connection, one device"
+            raise refusal(ErrorCode.ALREADY_HELLO, detail, hello)
         if hello.v < VERSION:
             detail = f"the gateway speaks version {VERSION} only"
-            raise ProtocolError(ErrorCode.UNSUPPORTED_VERSION, detail, of="hello")
+            raise refusal(ErrorCode.UNSUPPORTED_VERSION, detail, hello)
+        login = self._log_in(hello)
         now = time.time()
-        try:
-            device, last_seq = self._gateway.store.log_in(hello.device, now, self._gateway.most_devices)
-        except TooManyDevices as exc:
-            raise ProtocolError(ErrorCode.UNAUTHORIZED, str(exc), of="hello") from exc
-        except Unavailable as exc:
-            raise self._unavailable(exc, "hello") from exc
-        if not self._take_name(device):
+        self._respect_pause(hello)
+        visit = Visit(login.device, self.connection, self._codec, self._session, now)
+        if not self._take_name(visit):
             return None
-        self._gateway.presence.connected(device, now)
-        return self._gateway.welcome(device, last_seq, now)
+        self._gateway.presence.connected(login.device, now)
+        self._gateway.dispatcher.arrived(visit, has_commands=login.has_commands)
+        return self._gateway.welcome(login, now)
 
-    def _take_name(self, device: Device) -> bool:
-        """Become this device; the connection that was it until now is told and closed."""
-        older = self._gateway.connections.get(device.name)
-        if older is not None and older is not self.connection:
-            try:
-                older.send(encode(Bye(reason="replaced", retry_after=REPLACED_RETRY_AFTER)))
-            except ConnectionClosed:
-                pass  # it is on its way out by itself
-        self.connection.session = self._device = device
+    def _log_in(self, hello: Hello) -> Login:
+        gateway = self._gateway
         try:
-            replaced = self.connection.identify(device.name)
+            if gateway.auth == "token":
+                return gateway.store.devices.authenticate(hello.device, hello.token)
+            return gateway.store.devices.log_in(hello.device, time.time(), gateway.most_devices)
+        except (TooManyDevices, Unauthorized) as exc:
+            raise refusal(ErrorCode.UNAUTHORIZED, str(exc), hello) from exc
+
+    def _respect_pause(self, hello: Hello) -> None:
+        """A name that changes hands all the time stays with whoever has it for a while."""
+        older = self._gateway.connections.get(hello.device)
+        pause = self._gateway.takeovers.pause(hello.device) if older is not None else 0.0
+        if pause:
+            detail = f"another device is {hello.device!r} and logs in again and again; wait {pause:.0f} s"
+            raise refusal(ErrorCode.BUSY, detail, hello)
+
+    def _take_name(self, visit: Visit) -> bool:
+        """Become this device; the connection that was it until now is told and closed."""
+        name = visit.device.name
+        older = self._gateway.connections.get(name)
+        if older is not None and older is not self.connection and isinstance(older.session, Visit):
+            older.session.say_bye("replaced", REPLACED_RETRY_AFTER)
+        self._visit = self.connection.session = visit
+        self._session.device = name
+        try:
+            replaced = self.connection.identify(name)
         except ConnectionClosed:
             return False  # this one has gone meanwhile
         if replaced is not None:
@@ -110,21 +203,28 @@ class DeviceHandler(ConnectionHandler):
 
     # push -----------------------------------------------------------------------------------------------------------
 
-    def _push(self, push: Push) -> Ack:
-        device = self._device
-        if device is None:
-            detail = 'say who you are before you push: {"op":"hello","device":"…"}'
-            raise ProtocolError(ErrorCode.HELLO_FIRST, detail, of="push", seq=push.seq)
-        try:
-            stored = self._gateway.store.push(device, push, time.time())
-        except Unavailable as exc:
-            raise self._unavailable(exc, "push", push.seq) from exc
+    def _push(self, push: Push) -> Pending[bytes | None]:
+        device = self._visit_of(push).device
+        rows = rows_of(device, push, time.time())
+        return self._gateway.writer.add(rows, partial(self._stored, push), partial(self._not_stored, push))
+
+    def _stored(self, push: Push, stored: Stored) -> bytes | None:
+        """The answer to a push, in whatever thread its commit was."""
         if stored is Stored.CONFLICT:
             self._warn_of_conflict(push.seq)
-            detail = f"another push with seq {push.seq} is stored already; go on above last_seq of the welcome"
-            raise ProtocolError(ErrorCode.CONFLICT, detail, of="push", seq=push.seq)
-        self._gateway.counters.add(stored.value)
-        return Ack(push.seq)
+            detail = f"something else with seq {push.seq} is stored already; go on above last_seq of the welcome"
+            if push.batch is not None:
+                detail = f"something else is stored already among seq {push.seq} to {push.last_seq}; none was taken"
+            return self._refuse(refusal(ErrorCode.CONFLICT, detail, push))
+        self._gateway.counters.add(stored.value, 1 if push.batch is None else len(push.batch))
+        return self._codec.encode(Ack(push.last_seq), self._session)
+
+    def _not_stored(self, push: Push, exc: BaseException) -> bytes | None:
+        if isinstance(exc, PoolBusy):
+            return self._refuse(refusal(ErrorCode.BUSY, "too much waits to be stored; send it again later", push))
+        if not isinstance(exc, Unavailable | PoolError | self._gateway.store.database.pool.Error):
+            self._gateway.rare.log(logging.ERROR, "push", "%r: storing a push failed", self.connection, exc_info=exc)
+        return self._refuse(self._unavailable(exc, push))
 
     def _warn_of_conflict(self, seq: int) -> None:
         """Once for each connection: a counter that began again gives one conflict after the other."""
@@ -138,9 +238,14 @@ class DeviceHandler(ConnectionHandler):
                 seq,
             )
 
-    def _unavailable(self, exc: Unavailable, of: str, seq: int | None = None) -> ProtocolError:
-        # What the database said is for the log: a device has no use for it, and it may name hosts and tables.
-        self._gateway.rare.log(logging.ERROR, "unavailable", "%r: %s was not stored: %s", self.connection, of, exc)
-        return ProtocolError(
-            ErrorCode.UNAVAILABLE, "the database is not available; send it again later", of=of, seq=seq
-        )
+    # commands -------------------------------------------------------------------------------------------------------
+
+    def _done(self, done: Done) -> Ack:
+        visit = self._visit_of(done)
+        result = None if done.error is not None else bytes(done.result).decode() or "null"
+        known = self._gateway.store.commands.finish(done.id, visit.device.id, time.time(), result, done.error)
+        if not known:
+            raise refusal(ErrorCode.UNKNOWN_NAME, f"this device has no command {done.id}", done)
+        self._gateway.counters.add("done")
+        self._gateway.dispatcher.answered(visit, done.id)
+        return Ack(id=done.id)

@@ -7,17 +7,17 @@ from typing import Any, Final
 import msgspec
 
 from ..framing import Framing, Lines
-from .errors import ErrorCode, ProtocolError
-from .json_text import DEEPEST, find_infinite, find_invalid_utf8, is_deeper
-from .messages import LARGEST_SEQ, FromDevice, Hello, Ping, Push, ToDevice
-from .names import check_name
+from ..heartbeat import Heartbeat
+from .checks import TOO_DEEP, check
+from .codec import Session
+from .errors import ErrorCode, ProtocolError, refusal
+from .json_text import DEEPEST, find_invalid_utf8, is_deeper
+from .messages import LARGEST_SEQ, FromDevice, Ping, Push, ToDevice
 
 MAX_MESSAGE: Final = 65536
-FRAMING: Final[Framing] = Lines(max_size=MAX_MESSAGE)
-OPS: Final = frozenset({"hello", "push", "ping", "pong", "bye"})
+OPS: Final = frozenset({"hello", "push", "done", "upload", "version", "pull", "ping", "pong", "bye"})
 LONGEST_ECHO: Final = 64
 """Characters of an unknown ``op`` that an error repeats."""
-TOO_DEEP: Final = f"arrays and objects nested more than {DEEPEST} deep"
 
 _decoder: Final[msgspec.json.Decoder[FromDevice]] = msgspec.json.Decoder(FromDevice)
 _encoder: Final = msgspec.json.Encoder()
@@ -28,6 +28,8 @@ class _Head(msgspec.Struct):
 
     op: Any = None
     seq: Any = None
+    id: Any = None
+    name: Any = None
 
 
 _head_decoder: Final = msgspec.json.Decoder(_Head)
@@ -55,17 +57,11 @@ def decode(line: bytes) -> FromDevice:
         raise ProtocolError(ErrorCode.BAD_JSON, TOO_DEEP) from None
     # Fields that nobody reads are skipped by the parser; a line is UTF-8 as a whole or not at all. How deep the parser
     # goes differs from one Python to the next, so the depth of the whole line is looked at, too.
-    fault = find_invalid_utf8(line) or (TOO_DEEP if is_deeper(line, DEEPEST + 1) else None)
+    deepest = DEEPEST + 1 if not isinstance(message, Push) or message.batch is None else DEEPEST + 3
+    fault = find_invalid_utf8(line) or (TOO_DEEP if is_deeper(line, deepest) else None)
     if fault is not None:
-        raise _refuse(ErrorCode.BAD_JSON, fault, message)
-    if isinstance(message, Push):
-        fault = find_infinite(bytes(message.data))
-        if fault is not None:
-            raise _refuse(ErrorCode.BAD_JSON, f"data: {fault}", message)
-    elif isinstance(message, Hello):
-        fault = check_name(message.device)
-        if fault is not None:
-            raise _refuse(ErrorCode.BAD_MESSAGE, fault, message)
+        raise refusal(ErrorCode.BAD_JSON, fault, message)
+    check(message)
     return message
 
 
@@ -77,25 +73,41 @@ def encode(message: FromDevice | ToDevice) -> bytes:
 PING: Final = encode(Ping())
 
 
-def route_of(line: bytes) -> str:
-    """Tell messages that need the database from those that do not, by a glance at the line.
+class JSONLines:
+    """See Codec."""
 
-    A guess is enough: it only says whose measurements count, and each message is decoded in its turn anyway.
-    """
-    head = line[:256]
-    return "database" if b'"push"' in head or b'"hello"' in head else "answer"
+    framing: Framing = Lines(max_size=MAX_MESSAGE)
+    heartbeat: Heartbeat | None = Heartbeat(timeout=90.0, interval=30.0, message=PING)
+    name = "JSON lines"
+    checks_itself = True
+
+    def decode(self, message: bytes, session: Session) -> FromDevice:
+        """See Codec."""
+        return decode(message)
+
+    def encode(self, answer: ToDevice, session: Session) -> bytes:
+        """See Codec."""
+        return _encoder.encode(answer)
+
+    def route(self, message: bytes) -> str:
+        """Tell messages that need the database from those that do not, by a glance at the line.
+
+        A guess is enough: it only says whose measurements count, and each message is decoded in its turn anyway.
+        """
+        head = message[:256]
+        if b'"push"' in head:
+            return "push"
+        return "answer" if b'"ping"' in head or b'"pong"' in head else "database"
 
 
-def _refuse(code: ErrorCode, detail: str, message: FromDevice) -> ProtocolError:
-    of = str(message.__struct_config__.tag)
-    return ProtocolError(code, detail, of=of, seq=message.seq if isinstance(message, Push) else None)
+JSON_LINES: Final = JSONLines()
 
 
 def _explain(line: bytes, exc: msgspec.ValidationError) -> ProtocolError:
     """The parser stopped at the first thing that is no message of ours; is it at least JSON to its end?"""
     try:
         _any_decoder.decode(line)
-        fault = find_invalid_utf8(line) or (TOO_DEEP if is_deeper(line, DEEPEST + 1) else None)
+        fault = find_invalid_utf8(line) or (TOO_DEEP if is_deeper(line, DEEPEST + 3) else None)
     except msgspec.DecodeError as not_json:
         fault = f"not JSON: {not_json}"
     except RecursionError:
@@ -108,8 +120,18 @@ def _explain(line: bytes, exc: msgspec.ValidationError) -> ProtocolError:
         return ProtocolError(ErrorCode.BAD_MESSAGE, str(exc))
     if not isinstance(head.op, str):
         return ProtocolError(ErrorCode.BAD_MESSAGE, 'a message is an object with a text "op"')
-    seq = head.seq if type(head.seq) is int and 1 <= head.seq <= LARGEST_SEQ else None
-    of = head.op[:LONGEST_ECHO]
+    code, detail = ErrorCode.BAD_MESSAGE, str(exc)
     if head.op not in OPS:
-        return ProtocolError(ErrorCode.UNKNOWN_OP, f"the gateway knows {', '.join(sorted(OPS))}", of=of, seq=seq)
-    return ProtocolError(ErrorCode.BAD_MESSAGE, str(exc), of=of, seq=seq)
+        code, detail = ErrorCode.UNKNOWN_OP, f"the gateway knows {', '.join(sorted(OPS))}"
+    return ProtocolError(
+        code,
+        detail,
+        of=head.op[:LONGEST_ECHO],
+        seq=_number(head.seq),
+        id=_number(head.id),
+        name=head.name[:LONGEST_ECHO] if isinstance(head.name, str) else None,
+    )
+
+
+def _number(value: Any) -> int | None:
+    return value if type(value) is int and 1 <= value <= LARGEST_SEQ else None

@@ -6,9 +6,10 @@ numbers such as ``1e999``, which no double holds. The checks here cost one quick
 
 from __future__ import annotations
 
+import json
 import math
 import re
-from typing import Final
+from typing import Any, Final
 
 DEEPEST: Final = 64
 """Arrays and objects inside one another."""
@@ -19,6 +20,15 @@ _BRACKET: Final = re.compile(rb"[\[\]{}]")
 _NUMBER: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 # More than 1.8e308 takes an exponent of three digits, or some two hundred digits with a shorter one.
 _PERHAPS_INFINITE: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{200}")
+
+
+def to_json(value: Any) -> bytes:
+    """Write JSON, and no number that is none: other writers make ``null`` of infinity, or ``NaN``, without a word.
+
+    Raises:
+        TypeError, ValueError: JSON cannot hold this.
+    """
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def find_invalid_utf8(text: bytes) -> str | None:

@@ -1,4 +1,4 @@
-"""When devices connected and were last heard of: collected in memory, written in batches by one thread."""
+"""When devices connected and were last heard of: collected in memory, written in batches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from ..net.connection import Connection
-from .store import Device, Store, Unavailable
+from .tables.database import Unavailable
+from .tables.devices import Device, Devices
+from .visits import Visit
 
 logger = logging.getLogger("mooring.gateway")
 
@@ -21,32 +23,19 @@ BATCH_SIZE: Final = 500
 class Presence:
     """A login costs the database no write, and neither does a heartbeat: a reconnecting fleet must not melt it.
 
-    ``_lock`` guards ``_noted``. The thread is started by ``start`` and ended, after a last batch, by ``close``.
+    ``_lock`` guards ``_noted``; ``write`` is called by one thread at a time.
 
     Args:
-        store: where to write.
-        connections: those that are open; of each the session is a Device once it has logged in.
-        interval: seconds between two batches.
+        devices: where to write.
+        connections: those that are open; of each the session is a Visit once it has logged in.
     """
 
-    def __init__(self, store: Store, connections: Iterable[Connection], interval: float = INTERVAL) -> None:
-        self._store = store
+    def __init__(self, devices: Devices, connections: Iterable[Connection]) -> None:
+        self._devices = devices
         self._connections = connections
-        self._interval = interval
         self._lock = threading.Lock()
         self._noted: dict[int, tuple[float | None, float]] = {}  # device id -> (connected at, last seen at)
         self._written: dict[int, float] = {}
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="mooring-presence", daemon=True)
-
-    def start(self) -> None:
-        """Begin to write."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Write what is left and end."""
-        self._closing.set()
-        self._thread.join()
 
     def connected(self, device: Device, now: float) -> None:
         """A device has logged in."""
@@ -59,32 +48,35 @@ class Presence:
             connected_at, last = self._noted.get(device.id, (None, 0.0))
             self._noted[device.id] = (connected_at, max(last, when))
 
-    def _run(self) -> None:
-        while not self._closing.wait(self._interval):
-            self._write()
-        self._write()
+    def write(self) -> None:
+        """Write what has been noted since the last time."""
+        self._note_open()
+        with self._lock:
+            noted, self._noted = self._noted, {}
+        rows = [(connected_at, seen, number) for number, (connected_at, seen) in sorted(noted.items())]
+        for first in range(0, len(rows), BATCH_SIZE):
+            try:
+                self._devices.note_presence(rows[first : first + BATCH_SIZE])
+            except Unavailable as exc:
+                logger.info("when devices were here could not be written, it is tried again later: %s", exc)
+                self._keep(rows[first:])
+                return
 
-    def _write(self) -> None:
-        try:
-            self._note_open()
-            with self._lock:
-                noted, self._noted = self._noted, {}
-            rows = [(connected_at, seen, number) for number, (connected_at, seen) in noted.items()]
-            for first in range(0, len(rows), BATCH_SIZE):
-                self._store.note_presence(rows[first : first + BATCH_SIZE])
-        except Unavailable as exc:
-            # The next batch writes what is true then; only who left meanwhile keeps an older time.
-            logger.info("last_seen_at of devices could not be written: %s", exc)
-        except Exception:
-            logger.exception("last_seen_at of devices could not be written")
+    def _keep(self, rows: list[tuple[float | None, float, int]]) -> None:
+        with self._lock:
+            for connected_at, seen, number in rows:
+                newer_connected, newer_seen = self._noted.get(number, (None, 0.0))
+                connected = connected_at if newer_connected is None else newer_connected
+                self._noted[number] = (connected, max(seen, newer_seen))
 
     def _note_open(self) -> None:
         """Note those of the open connections that were heard of since the last batch."""
         written: dict[int, float] = {}
         for connection in self._connections:
-            device = connection.session
-            if isinstance(device, Device):
-                written[device.id] = when = connection.last_received_at
-                if when > self._written.get(device.id, 0.0):
-                    self.seen(device, when)
+            visit = connection.session
+            if isinstance(visit, Visit):
+                number = visit.device.id
+                written[number] = when = connection.last_received_at
+                if when > self._written.get(number, 0.0):
+                    self.seen(visit.device, when)
         self._written = written

@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Final
 
 from ..db import ConnectionPool, open_pool
-from ..db.migrations import Migrations
-from ..errors import ConnectionClosed
 from ..heartbeat import Heartbeat
 from ..net.connection import Connection
 from ..net.rare import RareLog
 from ..server import Server, ServerState
+from .codec import Codec, check_codec
 from .counters import Counters
+from .dispatcher import Dispatcher
 from .errors import ErrorCode, ProtocolError
 from .facts import gateway_facts
+from .files import Files
 from .handler import DeviceHandler
-from .json_lines import FRAMING, MAX_MESSAGE, PING, encode, route_of
-from .messages import VERSION, Bye, Welcome
+from .json_lines import JSON_LINES, MAX_MESSAGE
+from .messages import VERSION, Welcome
 from .presence import Presence
-from .store import MOST_DEVICES, Device, Store
+from .services import migrations_of, open_services
+from .store import Store
+from .tables.devices import MOST_DEVICES, Login
 from .takeovers import Takeovers
+from .visits import Visit
+from .writers import Writer
+
+__all__ = ["AUTHS", "DEFAULT_DATABASE", "Gateway", "codec_name", "make_heartbeat", "migrations_of", "server"]
 
 logger = logging.getLogger("mooring.gateway")
 
 DEFAULT_DATABASE: Final = "sqlite:///mooring.db"
-MIGRATIONS: Final = Path(__file__).parent / "migrations"
-HISTORY: Final = "mooring_gateway_migrations"
-"""The table that keeps which migrations were applied; users' own migrations have another one."""
+AUTHS: Final = ("none", "token")
 
 MOST_WAITING: Final = 1000
 """Handlers that may wait for a connection of the pool. In most models they are fewer than that, so a fleet that pushes
@@ -43,55 +49,114 @@ LOGINS_PER_SECOND: Final = 500
 
 
 def server(
-    *, database: ConnectionPool | str = DEFAULT_DATABASE, most_devices: int = MOST_DEVICES, **server_options: Any
+    *,
+    codec: Codec = JSON_LINES,
+    database: ConnectionPool | str = DEFAULT_DATABASE,
+    auth: str | None = None,
+    files: str | os.PathLike[str] | None = None,
+    most_devices: int = MOST_DEVICES,
+    group_commit: bool = True,
+    **server_options: Any,
 ) -> Gateway:
-    """Make the gateway: JSON lines, devices that log in by name, pushes into the table ``pushes``.
+    """Make the gateway: devices that log in by name, pushes into the table ``pushes``, commands, uploads, files.
 
     Args:
+        codec: the protocol of the devices; JSON lines by default.
         database: a pool or its URL. The tables are made, or brought up to date, when the server is initialized.
-        most_devices: names in the table, beyond which no new name may log in.
+        auth: "none": any name may log in. "token": only devices with a token. None: "none" while only this machine can
+            reach the server, else "token".
+        files: a directory of files that devices may pull; None: there are none.
+        most_devices: names in the table, beyond which no new name may log in without a token.
+        group_commit: pushes of many devices are stored in one commit; False: each by an INSERT of its own.
         server_options: those of Server, but for ``handler``, ``framing`` and ``lifespan``. ``heartbeat`` is by
-            default one every 30 s, with a time-out of 90 s; its message is always the protocol's ping.
+            default the codec's (JSON lines: every 30 s, with a time-out of 90 s).
 
     Raises:
-        TypeError, ValueError: as Server.
+        TypeError, ValueError: as Server, and for what is no codec or no directory.
     """
-    return Gateway(database=database, most_devices=most_devices, **server_options)
+    return Gateway(
+        codec=codec,
+        database=database,
+        auth=auth,
+        files=files,
+        most_devices=most_devices,
+        group_commit=group_commit,
+        **server_options,
+    )
 
 
-def make_heartbeat(interval: float = 30.0, timeout: float = 90.0) -> Heartbeat:
-    """The gateway's heartbeat: a ping after ``interval`` seconds of silence, the end after ``timeout``."""
-    return Heartbeat(timeout=timeout, interval=interval, message=PING)
+def make_heartbeat(interval: float = 30.0, timeout: float = 90.0, codec: Codec = JSON_LINES) -> Heartbeat:
+    """The codec's heartbeat with other times: a message after so many seconds of silence, the end after ``timeout``.
+
+    Raises:
+        ValueError: the protocol has no message for it.
+    """
+    own = codec.heartbeat
+    if own is None or own.message is None:
+        raise ValueError(f"heartbeat: {codec_name(codec)} has no message to send every interval")
+    return replace(own, interval=interval, timeout=timeout)
+
+
+def codec_name(codec: Codec) -> str:
+    """What the banner calls a codec."""
+    return str(getattr(codec, "name", type(codec).__name__))
 
 
 class Gateway(Server):
     """See ``server``, which makes it.
 
     Attributes:
+        codec: the protocol.
         store: the tables.
+        writer: by which pushes get into their table.
+        files: what devices may pull, or None.
         presence: who was here when.
-        counters: ``new`` and ``repeated`` (pushes), ``takeover`` (logins), and refusals by error code.
+        dispatcher: brings commands to devices.
+        counters: ``new`` and ``repeated`` (pushes), ``done`` (commands), ``takeover`` (logins), ``removed`` and
+            ``replaced`` (devices that were sent away), and refusals by error code.
+        takeovers: names that change hands too often.
         rare: for log lines that devices can cause.
-        most_devices: see ``server``.
+        most_devices, group_commit: see ``server``.
     """
 
     store: Store
+    writer: Writer
     presence: Presence
+    dispatcher: Dispatcher
 
-    def __init__(self, *, database: ConnectionPool | str, most_devices: int = MOST_DEVICES, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        codec: Codec = JSON_LINES,
+        database: ConnectionPool | str,
+        auth: str | None = None,
+        files: str | os.PathLike[str] | None = None,
+        most_devices: int = MOST_DEVICES,
+        group_commit: bool = True,
+        **options: Any,
+    ) -> None:
         for name in ("handler", "framing", "lifespan"):
             if name in options:
                 raise TypeError(f"gateway.server(): {name} is the gateway's own; make a Server for another one")
+        if auth is not None and auth not in AUTHS:
+            raise ValueError(f"auth is {auth!r}; choose one of {', '.join(AUTHS)}")
+        self.codec = check_codec(codec)
+        self.codec_checks_itself = bool(getattr(codec, "checks_itself", False))
         if options.get("heartbeat") is None:
-            options["heartbeat"] = make_heartbeat()
-        options.setdefault("route", route_of)
+            options["heartbeat"] = codec.heartbeat
+        options.setdefault("route", getattr(codec, "route", _one_route))
+        self.files = Files(files) if files is not None else None
         self.most_devices = most_devices
+        self.group_commit = group_commit
         self.counters = Counters()
         self.rare = RareLog(logger, burst=20)
-        self._takeovers = Takeovers()
+        self.takeovers = Takeovers()
+        self._auth = auth
         self._goodbye_lock = threading.Lock()
         self._said_goodbye = False
-        super().__init__(DeviceHandler, framing=FRAMING, database=_opened(database), lifespan=_open_tables, **options)
+        super().__init__(
+            DeviceHandler, framing=codec.framing, database=_opened(database), lifespan=_lifespan, **options
+        )
 
     @property
     def database(self) -> ConnectionPool | None:
@@ -105,21 +170,28 @@ class Gateway(Server):
         super(Gateway, type(self)).database.fset(self, _opened(database))  # type: ignore[attr-defined]
 
     @property
-    def heartbeat(self) -> Heartbeat:
+    def auth(self) -> str:
+        """Who may log in: "none" (any name) or "token"."""
+        if self._auth is not None:
+            return self._auth
+        return "none" if all(address.is_loopback for address in self._binds) else "token"
+
+    @property
+    def heartbeat(self) -> Heartbeat | None:
         """When silent devices are asked for life, and given up."""
-        assert self._heartbeat is not None
         return self._heartbeat
 
-    def welcome(self, device: Device, last_seq: int, now: float) -> Welcome:
+    def welcome(self, login: Login, now: float) -> Welcome:
         """The answer to a device that has logged in."""
+        beat = self.heartbeat
         return Welcome(
-            device=device.name,
+            device=login.device.name,
             v=VERSION,
             time=round(now, 3),
-            heartbeat=_short(self.heartbeat.interval),
-            timeout=_short(self.heartbeat.timeout),
-            last_seq=last_seq,
-            max_message=MAX_MESSAGE,
+            heartbeat=_short(beat.interval) if beat is not None else None,
+            timeout=_short(beat.timeout) if beat is not None else None,
+            last_seq=login.last_seq,
+            max_message=getattr(self.codec.framing, "max_size", MAX_MESSAGE),
         )
 
     def note_refusal(self, connection: Connection, exc: ProtocolError) -> None:
@@ -131,7 +203,7 @@ class Gateway(Server):
     def note_takeover(self, older: Connection, newer: Connection) -> None:
         """Count a login that closed an older connection of the same name; warn if that goes on and on."""
         self.counters.add("takeover")
-        if self._takeovers.note(newer.name or ""):
+        if self.takeovers.note(newer.name or ""):
             self.rare.log(
                 logging.WARNING,
                 "takeovers",
@@ -140,6 +212,11 @@ class Gateway(Server):
                 older.peer,
                 newer.peer,
             )
+
+    def note_sent_away(self, visit: Visit, reason: str) -> None:
+        """Count and log a device whose connection was closed because of what the tables say."""
+        self.counters.add(reason)
+        self.rare.log(logging.INFO, reason, "%r was sent away: %s", visit.connection, reason)
 
     def stop(self, timeout: float | None = 30.0, *, spread: float = 0.0) -> None:
         """See Server.stop; before it, devices are told when to come back, which spreads them already."""
@@ -155,49 +232,45 @@ class Gateway(Server):
 
     def _say_goodbye(self, timeout: float | None) -> None:
         """Spread the return of the devices: few come back at once, a large fleet over the time of the drain."""
-        connections = list(self.connections)
+        visits = [connection.session for connection in self.connections if isinstance(connection.session, Visit)]
         longest = 30.0 if timeout is None else timeout
-        window = min(longest, len(connections) / LOGINS_PER_SECOND)
-        for connection in connections:
-            retry_after = round(1.0 + random.uniform(0, window), 3)
-            try:
-                connection.send(encode(Bye(reason="restart", retry_after=retry_after)))
-            except ConnectionClosed:
-                continue
+        window = min(longest, len(visits) / LOGINS_PER_SECOND)
+        for visit in visits:
+            visit.say_bye("restart", round(1.0 + random.uniform(0, window), 3))
 
     @property
     def description(self) -> str:
         """See Server."""
-        return f"{self.name}, gateway (JSON lines)" if self.name else "gateway (JSON lines)"
+        gateway = f"gateway ({codec_name(self.codec)})"
+        return f"{self.name}, {gateway}" if self.name else gateway
 
     def facts(self) -> list[tuple[str, str, str]]:
         """See Server."""
         assert self.database is not None
-        return gateway_facts(super().facts(), self.addresses, in_memory=self.database.url.in_memory)
+        return gateway_facts(
+            super().facts(),
+            self.addresses,
+            in_memory=self.database.url.in_memory,
+            auth=self.auth,
+            speaks_json=self.codec is JSON_LINES,
+            files=str(self.files.folder) if self.files is not None else None,
+            database=str(self.database.url),
+        )
+
+
+def _one_route(message: bytes) -> Hashable:
+    return None
 
 
 def _opened(database: ConnectionPool | str) -> ConnectionPool:
     return open_pool(database, max_waiting=MOST_WAITING) if isinstance(database, str) else database
 
 
-def migrations_of(pool: ConnectionPool) -> Migrations:
-    """The gateway's migrations, for the database of this pool."""
-    return Migrations(pool, pool._driver, MIGRATIONS, HISTORY)
-
-
 @contextmanager
-def _open_tables(gateway: Server) -> Iterator[None]:
-    """The lifespan: the tables are there before the first device, presence is written after the last one."""
+def _lifespan(gateway: Server) -> Iterator[None]:
     assert isinstance(gateway, Gateway)
-    assert gateway.database is not None
-    migrations_of(gateway.database).migrate()
-    gateway.store = Store(gateway.database)
-    gateway.presence = Presence(gateway.store, gateway.connections)
-    gateway.presence.start()
-    try:
+    with open_services(gateway):
         yield
-    finally:
-        gateway.presence.close()
 
 
 def _short(seconds: float | None) -> float | None:

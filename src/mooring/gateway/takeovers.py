@@ -1,4 +1,4 @@
-"""Notices names for which several devices push each other out."""
+"""Notices names for which several devices push each other out, and slows them down."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Final
 
 TAKEOVERS_PER_MINUTE: Final = 3
 WINDOW: Final = 60.0
+PAUSE: Final = 15.0
+"""Seconds that a name which changes hands too often stays with whoever has it."""
 MOST_NAMES: Final = 10_000
 """Names remembered; beyond it the one whose last takeover is the longest ago is forgotten."""
 
@@ -24,7 +26,19 @@ class Takeovers:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._times: OrderedDict[str, deque[float]] = OrderedDict()
+        self._names: OrderedDict[str, _Name] = OrderedDict()
+
+    def pause(self, name: str) -> float:
+        """Seconds for which this name cannot be taken over: 0.0, unless it has changed hands too often of late."""
+        with self._lock:
+            entry = self._names.get(name)
+            if entry is None:
+                return 0.0
+            now = self._clock()
+            entry.forget(now - WINDOW)
+            if len(entry.times) <= TAKEOVERS_PER_MINUTE:
+                return 0.0
+            return max(0.0, entry.times[-1] + PAUSE - now)
 
     def note(self, name: str) -> bool:
         """Count one.
@@ -34,15 +48,25 @@ class Takeovers:
         """
         now = self._clock()
         with self._lock:
-            times = self._times.setdefault(name, deque())
-            self._times.move_to_end(name)
-            if len(self._times) > MOST_NAMES:
-                self._times.popitem(last=False)
-            while times and times[0] <= now - WINDOW:
-                times.popleft()
-            times.append(now)
-            if len(times) <= TAKEOVERS_PER_MINUTE:
+            entry = self._names.setdefault(name, _Name())
+            self._names.move_to_end(name)
+            if len(self._names) > MOST_NAMES:
+                self._names.popitem(last=False)
+            entry.forget(now - WINDOW)
+            entry.times.append(now)
+            if len(entry.times) <= TAKEOVERS_PER_MINUTE or now < entry.warned_at + WINDOW:
                 return False
-            # One warning: the next one needs as many takeovers again.
-            times.clear()
+            entry.warned_at = now
             return True
+
+
+class _Name:
+    __slots__ = ("times", "warned_at")
+
+    def __init__(self) -> None:
+        self.times: deque[float] = deque()
+        self.warned_at = float("-inf")
+
+    def forget(self, before: float) -> None:
+        while self.times and self.times[0] <= before:
+            self.times.popleft()

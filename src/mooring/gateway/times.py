@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -14,7 +15,13 @@ def to_text(seconds: float) -> str:
         seconds: 0 up to the end of the year 9999.
     """
     # By whole milliseconds: a float of seconds would round .9995 up to a thousand of them.
-    return format_datetime(_EPOCH + timedelta(milliseconds=round(seconds * 1000)))
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    return f"{_to_the_second(whole)}.{milliseconds:03d}"
+
+
+@lru_cache(maxsize=256)  # most of what comes in is of the last few seconds
+def _to_the_second(seconds: int) -> str:
+    return f"{_EPOCH + timedelta(seconds=seconds):%Y-%m-%d %H:%M:%S}"
 
 
 def format_datetime(moment: datetime) -> str:
@@ -25,3 +32,9 @@ def format_datetime(moment: datetime) -> str:
 def from_column(value: str | datetime) -> str:
     """The text of what a column held: a datetime from MySQL, text from SQLite."""
     return format_datetime(value) if isinstance(value, datetime) else value
+
+
+def to_seconds(value: str | datetime) -> float:
+    """The Unix time of what a column held."""
+    moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return moment.replace(tzinfo=UTC).timestamp()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from functools import partial
+from time import monotonic
 from types import FrameType
 from typing import Any, Protocol
 
@@ -174,17 +174,19 @@ class Serving:
         """
         if connection._tap is not None and not traced:
             return self._run_traced(connection, items, meter, connection._tap)
-        received, join, encode, clock = self._received, self._join, self._encode, time.monotonic
-        replies, note, pause = meter.replies, None if meter.here else self.note_in_pool, self._pause
+        received, join, encode, pause = self._received, self._join, self._encode, self._pause
+        replies, note = meter.replies, None if meter.here else self.note_in_pool
         tallies = self.tallies
         tally = meter.tally
         if tally is None or tally.owner is not tallies:
             tally = meter.turn_to(tallies)
         meter.route = self._route
-        done, most = 0, min(len(items), MESSAGES_PER_SERVICE)
+        done, most = 0, len(items)
+        if most > MESSAGES_PER_SERVICE:
+            most = MESSAGES_PER_SERVICE
         known: Any = None
         frame = b""
-        last = started = clock()
+        last = started = monotonic()
         limit = last + SERVICE_TIME
         for item in items:
             if connection._dropping and item is not LOST:
@@ -217,7 +219,7 @@ class Serving:
             except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end a thread of ours
                 self._handler_failed(connection, exc)
             done += 1
-            now = clock()
+            now = monotonic()
             took = now - last
             if took > QUICK:
                 meter.note_slow(took)
@@ -237,12 +239,12 @@ class Serving:
 
     def _run_traced(self, connection: Connection, items: list[Any], meter: Meter, tap: Tap) -> int:
         """``run`` for a connection that somebody listens to: each message by itself, and told of."""
-        limit = time.monotonic() + SERVICE_TIME
+        limit = monotonic() + SERVICE_TIME
         done = 0
         for item in items:
             found = self._try_to_find(item)
             single, led, before = [found], self._leads(connection), connection._close_reason
-            began, started = time.time(), time.monotonic()
+            began, started = time.time(), monotonic()
             tap.hold()
             dropped = connection._dropping and item is not LOST
             if not self.run(connection, single, meter, traced=True):
@@ -260,13 +262,13 @@ class Serving:
                     message=_decoded(found),
                     route=self._name_of(found),
                     where=where,
-                    milliseconds=round((time.monotonic() - started) * 1000, 3),
+                    milliseconds=round((monotonic() - started) * 1000, 3),
                     detail=connection._close_detail if failed else None,
                 )
             tap.release()
             done += 1
             blocked = connection._outbox_size > OUTBOX_MARK
-            if done < len(items) and (time.monotonic() > limit or blocked or self._pause.paused):
+            if done < len(items) and (monotonic() > limit or blocked or self._pause.paused):
                 break
         return done
 

@@ -128,8 +128,27 @@ class Gateway(Section, frozen=True, kw_only=True):
     """The gateway, which is served where there is no TARGET."""
 
     auth: Annotated[
-        Literal["none"] | UnsetType,
-        About("Who may log in: `none` lets any name in.", "--auth", "none"),
+        Literal["none", "token"] | UnsetType,
+        About(
+            "Who may log in: `none` lets any name in, `token` only devices with a token.",
+            "--auth",
+            "none while only this machine can reach it, else token",
+            example="token",
+        ),
+    ] = UNSET
+    codec: Annotated[
+        str | UnsetType,
+        About(
+            "What the devices speak, as `MODULE:ATTRIBUTE`.",
+            "--codec",
+            "JSON lines",
+            metavar="MODULE:ATTRIBUTE",
+            example="gt06:codec",
+        ),
+    ] = UNSET
+    files: Annotated[
+        str | UnsetType,
+        About("A folder of files that devices may pull.", "--files", metavar="DIR", example="/srv/firmware"),
     ] = UNSET
 
 

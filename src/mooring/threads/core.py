@@ -34,7 +34,7 @@ class Help(Enum):
 
     NONE = "a worker will come"
     THREAD = "a thread is to be started; it is counted already"
-    FIRST = "the pool is used for the first time: its threads are to be started"
+    FIRST = "the pool is used for the first time: it is to be settled"
     SAMPLER = "the sampler is to be woken"
 
 
@@ -68,9 +68,9 @@ class PoolCore:
     """
 
     __slots__ = (
-        "clock", "exiting", "idle", "limit", "max_size", "memory", "min_size", "name", "no_start_before", "queue",
-        "queue_limit", "samples_fast", "size", "starting", "state", "stuck", "stuck_after", "tally", "target", "used",
-        "waiters", "waking", "watched", "workers",
+        "clock", "ended_before", "exiting", "idle", "limit", "max_size", "memory", "min_size", "name",
+        "no_start_before", "queue", "queue_limit", "samples_fast", "size", "starting", "state", "stuck", "stuck_after",
+        "tally", "target", "used", "waiters", "waking", "watched", "workers",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +94,7 @@ class PoolCore:
         self.target = min_size
         self.tally = Tally()
         self.no_start_before = 0.0
+        self.ended_before = 0  # tasks ended when the sampler looked last
         self.forget_others(None)
 
     def forget_others(self, thread: threading.Thread | None) -> None:
@@ -331,6 +332,11 @@ class PoolCore:
             if starts:
                 # A little later than due, so that it is due then.
                 intervals.append(max(0.0, min(starts) + self.stuck_after - self.clock()) + 0.001)
+            elif self.tally.ended != self.ended_before:
+                # Short tasks come and go: had it to be woken for each one that finds nobody else at work, they would
+                # cost twice as much. What begins now is not due before then.
+                intervals.append(self.stuck_after)
+            self.ended_before = self.tally.ended
         self.samples_fast = FAST_INTERVAL in intervals
         self.watched = self.stuck_after is None or bool(intervals)
         return min(intervals) if intervals else None
@@ -352,6 +358,7 @@ class PoolCore:
             ended=tally.ended,
             waited=tally.waited,
             worked=tally.worked,
+            running=sum(now - one.started_at for one in self.workers if one.started_at and not one.stuck),
             cpu=cpu,
             cores=cores,
             gil=gil,

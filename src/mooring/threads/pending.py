@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, cast
@@ -15,7 +16,7 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 
-STRIPES = tuple(threading.Lock() for _ in range(64))
+STRIPES = [threading.Lock() for _ in range(64)]
 """Shared by all: a lock of its own would cost each object more than everything else it has."""
 
 WAITING = object()
@@ -198,7 +199,20 @@ def complete_together(
         value: their result.
         error: the reason why there will be none.
     """
-    calls = [(pending, function) for pending in pendings for function in pending._settle(value, error)]
+    _deliver([(pending, function) for pending in pendings for function in pending._settle(value, error)])
+
+
+def settle_together(outcomes: Iterable[tuple[Pending[Any], BaseException | None]]) -> None:
+    """The same for many that end differently: with the result None, or with an error of their own.
+
+    Args:
+        outcomes: each with its error, or None for success.
+    """
+    _deliver([(pending, function) for pending, error in outcomes for function in pending._settle(None, error)])
+
+
+def _deliver(calls: list[tuple[Pending[Any], Callable[[Pending[Any]], None]]]) -> None:
+    """The second pass."""
     outer, _batch.after = _batch.after, {}
     for pending, function in calls:
         try:
@@ -224,3 +238,11 @@ def after_batch(function: Callable[[], object]) -> None:
         function()
     else:
         after[function] = None
+
+
+def _renew_stripes() -> None:
+    """In a forked child: another thread of the parent may have held one."""
+    STRIPES[:] = [threading.Lock() for _ in STRIPES]
+
+
+os.register_at_fork(after_in_child=_renew_stripes)

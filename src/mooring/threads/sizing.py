@@ -92,6 +92,7 @@ class Sample:
         ended: tasks run to their end.
         waited: seconds that those have waited, in all.
         worked: seconds that those have run, in all.
+        running: seconds for which the tasks of now have run, in all, stuck ones left out.
         cpu: CPU seconds of the process.
         cores: cores that the process may use.
         gil: whether only one thread computes at a time.
@@ -111,6 +112,7 @@ class Sample:
     ended: int = 0
     waited: float = 0.0
     worked: float = 0.0
+    running: float = 0.0
     cpu: float = 0.0
     cores: int = 1
     gil: bool = True
@@ -129,7 +131,10 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What sizing remembers from sample to sample. ``rate`` and ``arrivals`` are tasks a second, ``work`` seconds."""
+    """What sizing remembers from sample to sample.
+
+    ``arrivals`` and ``rate`` are tasks a second, ``work`` is seconds of one, ``load`` is threads in use, in the mean.
+    """
 
     size: int
     last: Sample | None = None
@@ -196,10 +201,17 @@ def _measure(memory: Memory, last: Sample, sample: Sample) -> Memory:
         arrivals=memory.arrivals + recent * ((sample.arrived - last.arrived) / window - memory.arrivals),
         rate=memory.rate + recent * (ended / window - memory.rate),
         cpu=memory.cpu + recent * ((sample.cpu - last.cpu) / window - memory.cpu),
-        load=memory.load + lasting * (sample.busy - memory.load),
+        load=memory.load + lasting * (_load(last, sample, memory.size) - memory.load),
         work=work,
         late=(memory.late or Trial(sample.size, 0.0, sample.now, sample.ended)) if _is_late(last, sample) else None,
     )
+
+
+def _load(last: Sample, sample: Sample, size: int) -> float:
+    """Threads in use between two samples: the work that was done, by the time it took."""
+    done = sample.worked + sample.running - last.worked - last.running
+    # What a task was stuck for comes all at once when it ends, and leaves `running` all at once when it is found.
+    return min(max(done / (sample.now - last.now), 0.0), float(size))
 
 
 def _is_late(last: Sample, sample: Sample) -> bool:
@@ -214,6 +226,9 @@ def _is_late(last: Sample, sample: Sample) -> bool:
 def _grow(memory: Memory, last: Sample, sample: Sample) -> Memory:
     if sample.now < memory.no_growth_before or memory.size >= sample.max_size:
         return memory
+    assert memory.late is not None
+    if memory.late.since == sample.now and sample.oldest_wait < LONG_WAIT:
+        return memory  # once is chance, or a moment in which the whole machine stood still
     anything_ended = sample.ended > last.ended
     if anything_ended and is_used_up(memory.cpu, sample.cores, sample.gil):
         return memory
@@ -223,7 +238,9 @@ def _grow(memory: Memory, last: Sample, sample: Sample) -> Memory:
     if size <= memory.size:
         return memory
     growth = memory.growth or Trial(memory.size, memory.rate, sample.now, sample.ended)
-    return replace(memory, size=size, growth=growth)
+    # What held tasks back so far must not look like little load to `_trim`.
+    load = max(memory.load, min(memory.arrivals * memory.work, float(size)))
+    return replace(memory, size=size, growth=growth, load=load)
 
 
 def _wanted(memory: Memory, sample: Sample) -> int:

@@ -81,7 +81,7 @@ class Staff(Executor):
         args: tuple[object, ...],
         kwargs: dict[str, object] | None,
     ) -> None:
-        core = self._core
+        core, orders = self._core, None
         with self._mutex:
             task = (future, function, args, kwargs, core.clock())
             if core.idle and core.state is OPEN and not core.waking:
@@ -91,20 +91,18 @@ class Staff(Executor):
             else:
                 worker = None
                 help_needed = core.enqueue(task)
+                if help_needed is NEEDS_THREADS:
+                    orders = core.settle()
         if worker is not None:
-            worker.hand(self, task)
+            worker.pool, worker.task = self, task  # `hand` by hand: once for every message of a server
+            worker.baton.release()
         if help_needed is not NO_HELP:
-            self._help(task, help_needed)
+            self._help(task, help_needed, orders or Orders([], [], 1, False))
 
-    def _help(self, task: Task, help_needed: Help) -> None:
+    def _help(self, task: Task, help_needed: Help, orders: Orders) -> None:
         if help_needed is NEEDS_SAMPLER:
             self._wake_sampler()
             return
-        if help_needed is NEEDS_THREADS:
-            with self._mutex:
-                orders = self._core.settle()
-        else:
-            orders = Orders([], [], 1, False)
         exc = self._carry_out(orders)
         with self._mutex:
             is_lost = exc is not None and self._core.withdraw(task)

@@ -12,12 +12,12 @@ class Tally:
     """Counts of tasks, and how long they waited and ran. Guarded by the pool's mutex."""
 
     __slots__ = (
-        "cancelled", "completed", "ended", "failed", "grown", "runs", "shrunk", "stuck_ever", "waited",
+        "cancelled", "completed", "failed", "grown", "runs", "shrunk", "stuck_ever", "waited",
         "waits", "worked",
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.completed = self.failed = self.cancelled = self.ended = 0
+        self.completed = self.failed = self.cancelled = 0
         self.grown = self.shrunk = self.stuck_ever = 0
         self.waits = [0] * BUCKETS
         self.runs = [0] * BUCKETS
@@ -32,12 +32,16 @@ class Tally:
             return
         else:
             self.failed += 1
-        self.ended += 1
         # `bucket_of` by hand: two calls less for every task.
         self.waits[int(log2(wait * 1e6 + 1.0) * PER_OCTAVE)] += 1
         self.runs[int(log2(run * 1e6 + 1.0) * PER_OCTAVE)] += 1
         self.waited += wait
         self.worked += run
+
+    @property
+    def ended(self) -> int:
+        """Tasks that have run."""
+        return self.completed + self.failed
 
     def histograms(self) -> tuple[Histogram, Histogram]:
         """How long tasks waited, and how long they ran."""

@@ -35,30 +35,23 @@ def run_task(task: Task) -> Outcome:
         if future is None:
             function(*args)
             return COMPLETED
-        return _run_future(future, function, args, kwargs or {})
+        if not future.set_running_or_notify_cancel():
+            return CANCELLED
+        try:
+            result = function(*args, **kwargs) if kwargs else function(*args)
+        except BaseException as exc:  # noqa: BLE001
+            future.set_exception(exc)
+            return FAILED
+        future.set_result(result)
+        return COMPLETED
     except BaseException:
         # From a future only its callbacks can get here: the function's own exception belongs to the future.
         logger.exception("%s raised in a thread of the pool; the thread goes on", name_of(function))
         return FAILED
     finally:
-        # An exception in the future keeps the frames that it passed, and this one below them: were the future still
-        # in them, the two would keep each other alive.
+        # An exception in the future keeps the frames that it passed, this one too: were the future still in it, the
+        # two would keep each other alive.
         del task, future, function, args, kwargs
-
-
-def _run_future(
-    future: Future[Any], function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Outcome:
-    if not future.set_running_or_notify_cancel():
-        return CANCELLED
-    try:
-        result = function(*args, **kwargs)
-    except BaseException as exc:  # noqa: BLE001
-        future.set_exception(exc)
-        del future, function, args, kwargs
-        return FAILED
-    future.set_result(result)
-    return COMPLETED
 
 
 def drop_tasks(tasks: Iterable[Task], reason: BaseException | None = None) -> int:

@@ -57,9 +57,10 @@ class Worker:
         pool = self._claim()
         assert pool is not None
         pool._begin(self)
+        acquire = self.baton.acquire
         while not self.leaves:
             del pool  # not one reference while waiting
-            self.baton.acquire()
+            acquire()
             pool = self._claim()
             if pool is None:
                 return

@@ -178,7 +178,7 @@ def _soak(session: Session, database: PrivateDatabase, seconds: float) -> None:
     for thread in threads:
         thread.join()
     stats = pool.stats()
-    sums = stats.dead + stats.broken + stats.expired + stats.evicted + stats.surplus
+    sums = stats.dead + stats.broken + stats.expired + stats.evicted + stats.surplus + stats.unused + stats.shutdown
     wrong = (stats.total != stats.opened - stats.closed) + (stats.closed != sums) + (stats.active != 0)
     pool.close()
     time.sleep(0.2)

@@ -1,33 +1,54 @@
-"""One simulated device: logs in, pushes, answers pings, comes back, and repeats what was not acknowledged."""
+"""One simulated device: a Link whose pushes follow from their seq, and which counts what happens."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 import time
-from typing import Final
-
-import msgspec
+from collections import deque
+from typing import Any
 
 from ...net.address import Address
-from ..json_lines import encode
-from ..messages import Ack, Bye, Error, Hello, Ping, Pong, ToDevice, Welcome
-from .backoff import full_jitter
+from ..device.journal import MemoryJournal
+from ..device.link import WINDOW, Link
+from ..messages import Welcome
 from .record import Record
 from .statistics import Statistics
 
-WINDOW: Final = 64
-"""Pushes that may be unacknowledged; a device that has so many makes no more for the time being."""
-CONNECT_TIMEOUT: Final = 10.0
-WELCOME_TIMEOUT: Final = 60.0
-LINE_LIMIT: Final = 1 << 17
 
-_decoder: Final[msgspec.json.Decoder[ToDevice]] = msgspec.json.Decoder(ToDevice)
-_PONG: Final = encode(Pong()) + b"\n"
-_BYE: Final = encode(Bye()) + b"\n"
+class RecordQueue:
+    """See ``device.link.Queue``; keeps the numbers only, as a Record makes the rest anew."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self.made: deque[int] = deque()
+
+    def begin(self, last_seq: int) -> None:
+        """See Queue."""
+        if not self._record.has_begun:
+            self._record.begin(last_seq, time.time())
+
+    def unacknowledged(self) -> list[int]:
+        """See Queue."""
+        fresh = set(self.made)
+        return [seq for seq in self._record.unacknowledged if seq not in fresh]
+
+    def take(self, count: int) -> list[int]:
+        """See Queue."""
+        return [self.made.popleft() for _ in range(min(count, len(self.made)))]
+
+    def line(self, seq: int) -> bytes | None:
+        """See Queue."""
+        return self._record.line(seq) if seq in self._record.unacknowledged else None
+
+    def settle(self, seq: int) -> None:
+        """See Queue; the device does it."""
+
+    def refuse(self, seq: int, code: str, detail: str) -> None:
+        """See Queue; the device does it."""
 
 
-class SimulatedDevice:
+class SimulatedDevice(Link):
     """Runs in one event loop with all the others; needs no lock.
 
     Args:
@@ -35,38 +56,22 @@ class SimulatedDevice:
         address: of the gateway.
         rate: pushes a second.
         statistics: shared by all devices.
+        token: its proof, where the gateway wants one.
     """
 
-    def __init__(self, name: str, address: Address, rate: float, statistics: Statistics) -> None:
+    def __init__(
+        self, name: str, address: Address, rate: float, statistics: Statistics, token: str | None = None
+    ) -> None:
         self.record = Record(name, 1 / rate)
         self.begun = asyncio.Event()
         self.settled = asyncio.Event()
         """Set while nothing is unacknowledged."""
         self.settled.set()
-        self._address = address
+        self._made = RecordQueue(self.record)
         self._statistics = statistics
-        self._writer: asyncio.StreamWriter | None = None
         self._room = asyncio.Event()
-        self._failures = 0
         self._logins = 0
-        self._retry_after: float | None = None
-        self._repeat: set[int] = set()
-        self._repeat_timer: asyncio.TimerHandle | None = None
-        self._refusals_in_a_row = 0
-
-    async def stay_connected(self) -> None:
-        """Connect, and connect again whenever that ends; until cancelled."""
-        while True:
-            try:
-                await self._connect_once()
-                self._statistics.last_error = f"{self._address} closed the connection"
-            except (OSError, TimeoutError, ValueError) as exc:  # ValueError: a line over the limit
-                self._statistics.last_error = f"{self._address}: {exc or type(exc).__name__}"
-            delay, self._retry_after = self._retry_after, None
-            if delay is None:
-                delay = full_jitter(self._failures)
-                self._failures += 1
-            await asyncio.sleep(delay)
+        super().__init__(name, address, self._made, MemoryJournal(), token=token, commands=self._echo)
 
     async def produce(self) -> None:
         """Make pushes at the device's rate, from its first login on; until cancelled."""
@@ -82,119 +87,55 @@ class SimulatedDevice:
             # What a full window kept from being made is not made up for: the device's buffer was full.
             due = max(due + interval, time.monotonic() - interval)
 
-    async def _connect_once(self) -> None:
-        async with asyncio.timeout(CONNECT_TIMEOUT):
-            if self._address.is_unix:
-                reader, writer = await asyncio.open_unix_connection(self._address.path, limit=LINE_LIMIT)
-            else:
-                host, port = self._address.host, self._address.port
-                reader, writer = await asyncio.open_connection(host, port, limit=LINE_LIMIT)
-        try:
-            await self._talk(reader, writer)
-        finally:
-            self._forget_connection()
-            writer.close()
+    def _make(self) -> None:
+        self._made.made.append(self.record.make(time.monotonic()))
+        self.settled.clear()
+        self._statistics.pushed += 1
+        self.send_more()
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(encode(Hello(self.record.name)) + b"\n")
-        silence: float | None = WELCOME_TIMEOUT
-        while True:
-            async with asyncio.timeout(silence):
-                line = await reader.readline()
-            if not line.endswith(b"\n"):
-                return
-            try:
-                message = _decoder.decode(line)
-            except msgspec.ValidationError:
-                continue  # an op of a later version
-            if isinstance(message, Welcome):
-                silence = message.timeout
-                self._log_in(message, writer)
-            elif isinstance(message, Bye):
-                self._retry_after = message.retry_after
-                return
-            elif isinstance(message, Error) and message.of == "hello":
-                raise OSError(f"hello: {message.code}: {message.detail}")
-            else:
-                self._take(message, writer)
+    def _echo(self, data: Any) -> Any:
+        self._statistics.commands += 1
+        return data
 
-    def _take(self, message: ToDevice, writer: asyncio.StreamWriter) -> None:
-        if isinstance(message, Ack):
-            self._acknowledge(message.seq)
-        elif isinstance(message, Ping):
-            writer.write(_PONG)
-        elif isinstance(message, Error) and message.seq is not None:
-            self._refuse(message, message.seq)
-
-    def _log_in(self, welcome: Welcome, writer: asyncio.StreamWriter) -> None:
-        if not self.record.has_begun:
-            self.record.begin(welcome.last_seq, time.time())
-            self.begun.set()
-        self._writer = writer
-        self._failures = 0
+    def logged_in(self, welcome: Welcome) -> None:
+        """See Link."""
+        self.begun.set()
         self._statistics.connected += 1
         self._statistics.reconnects += self._logins > 0
         self._logins += 1
-        self._send_again(list(self.record.unacknowledged))
 
-    def _forget_connection(self) -> None:
-        if self._writer is not None:
-            self._writer = None
-            self._statistics.connected -= 1
-        if self._repeat_timer is not None:
-            self._repeat_timer.cancel()
-            self._repeat_timer = None
-        self._repeat.clear()
+    def lost(self) -> None:
+        """See Link."""
+        self._statistics.connected -= 1
 
-    def _make(self) -> None:
-        seq = self.record.make(time.monotonic())
-        self.settled.clear()
-        self._statistics.pushed += 1
-        if self._writer is not None:
-            self._writer.write(self.record.line(seq))
+    def failed(self, error: str) -> None:
+        """See Link."""
+        self._statistics.last_error = error
 
-    def _acknowledge(self, seq: int) -> None:
+    def repeated(self, count: int) -> None:
+        """See Link."""
+        self._statistics.repeated += count
+
+    def put_off(self, seq: int) -> None:
+        """See Link."""
+        self._statistics.unavailable += 1
+
+    def acknowledged(self, seq: int) -> None:
+        """See Link."""
         made = self.record.settle(seq)
-        self._refusals_in_a_row = 0
         if made is not None:
             self._statistics.acknowledged += 1
             self._statistics.latencies.add(time.monotonic() - made)
             self._has_settled()
 
-    def _refuse(self, error: Error, seq: int) -> None:
-        if error.retry:
-            self._statistics.unavailable += 1
-            self._repeat.add(seq)
-            self._plan_repeat()
-        elif self.record.settle(seq, refused=True) is not None:
+    def refused(self, seq: int, code: str, detail: str) -> None:
+        """See Link."""
+        if self.record.settle(seq, refused=True) is not None:
             self._statistics.refused += 1
-            self._statistics.last_error = f"push {seq} of {self.record.name}: {error.code}: {error.detail}"
+            self._statistics.last_error = f"push {seq} of {self.name}: {code}: {detail}"
             self._has_settled()
 
     def _has_settled(self) -> None:
         self._room.set()
         if not self.record.unacknowledged:
             self.settled.set()
-
-    def _plan_repeat(self) -> None:
-        if self._repeat_timer is None:
-            delay = 0.1 + full_jitter(self._refusals_in_a_row, longest=5.0)
-            self._refusals_in_a_row += 1
-            self._repeat_timer = asyncio.get_running_loop().call_later(delay, self._repeat_refused)
-
-    def _repeat_refused(self) -> None:
-        self._repeat_timer = None
-        seqs = sorted(self._repeat)
-        self._repeat.clear()
-        self._send_again([seq for seq in seqs if seq in self.record.unacknowledged])
-
-    def _send_again(self, seqs: list[int]) -> None:
-        """In order, as a gateway may rely on seqs that grow."""
-        if self._writer is not None and seqs:
-            self._writer.write(b"".join(map(self.record.line, seqs)))
-            self._statistics.repeated += len(seqs)
-
-    def say_bye(self) -> None:
-        """Tell the gateway that the device goes."""
-        if self._writer is not None:
-            self._writer.write(_BYE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from ...net.address import Address
@@ -25,6 +25,7 @@ class Fleet:
         names: one a device.
         address: of the gateway.
         rate: pushes a second of each device.
+        tokens: by name, where the gateway wants them.
         report: called with (statistics, seconds since the beginning) from time to time.
         report_interval: seconds between two of these calls.
     """
@@ -35,11 +36,14 @@ class Fleet:
         address: Address,
         rate: float,
         *,
+        tokens: Mapping[str, str] | None = None,
         report: Callable[[Statistics, float], None],
         report_interval: float,
     ) -> None:
         self.statistics = Statistics()
-        self._devices = [SimulatedDevice(name, address, rate, self.statistics) for name in names]
+        self._devices = [
+            SimulatedDevice(name, address, rate, self.statistics, (tokens or {}).get(name)) for name in names
+        ]
         self._report = report
         self._report_interval = report_interval
         self._interrupted = asyncio.Event()

@@ -19,6 +19,7 @@ class Statistics:
         refused: pushes that it will never take.
         unavailable: times that it asked to be sent a push again later.
         reconnects: logins after the first one of each device.
+        commands: that were run.
         latencies: from the making of a push to its acknowledgement, outages included.
         last_error: why a connection failed or ended last.
     """
@@ -30,6 +31,7 @@ class Statistics:
     refused: int = 0
     unavailable: int = 0
     reconnects: int = 0
+    commands: int = 0
     latencies: Latencies = field(default_factory=Latencies)
     last_error: str = ""
 
@@ -52,4 +54,6 @@ class Statistics:
             f"{self.pushed} pushed, {self.acknowledged} acknowledged, {self.refused} refused, {rest} unanswered",
             f"{self.repeated} sent again, {self.unavailable} times unavailable, {self.reconnects} reconnects",
         ]
+        if self.commands:
+            parts.append(f"{self.commands} commands")
         return "; ".join(parts)

@@ -25,5 +25,6 @@ def verify(url: str, records: Iterable[Record]) -> Comparison:
         store = Store(pool)
         for record in records:
             if record.has_begun:
-                comparison.add(record, store.pushes(record.name, record.first, record.following - 1))
+                rows = store.pushes.of_device(record.name, record.first, record.following - 1)
+                comparison.add(record, ((row.seq, row.at, row.data) for row in rows))
     return comparison

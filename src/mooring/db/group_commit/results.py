@@ -1,0 +1,52 @@
+"""Giving entries their results: first all places and all results, then those who wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from ...errors import CommitUnknown, PoolError, PoolUnavailable
+from ...threads.pending import settle_together
+from .queue import Entry, Queue
+from .stats import Tally
+
+
+class Results:
+    """The end of every entry; for any thread.
+
+    Args:
+        queue: where the places of entries are freed.
+        tally: counts.
+        label: for messages.
+
+    Attributes:
+        last_error: why the last attempt failed; for messages, so it is read and written without a lock.
+    """
+
+    def __init__(self, queue: Queue, tally: Tally, label: str) -> None:
+        self._queue = queue
+        self._tally = tally
+        self._label = label
+        self.last_error: BaseException | None = None
+
+    def settle(self, outcomes: Sequence[tuple[Entry, BaseException | None]]) -> None:
+        """These are stored (None) or have failed; a mark has been reached in any case."""
+        self._queue.release([entry for entry, _ in outcomes])
+        settle_together((entry.pending, error if entry.rows else None) for entry, error in outcomes)
+
+    def give_up(self, entries: Sequence[Entry], error: PoolError) -> None:
+        """Have these fail; those that may be stored all the same fail as ``CommitUnknown``."""
+        unknown = CommitUnknown(f"{error}; it may have been stored")
+        error.__cause__ = unknown.__cause__ = self.last_error
+        self._tally.note("unknown", rows_of(entry for entry in entries if entry.is_unknown))
+        self.settle([(entry, unknown if entry.is_unknown else error) for entry in entries])
+
+    def expire(self, entries: Sequence[Entry]) -> None:
+        """These have waited for too long."""
+        self._tally.note("expired", rows_of(entries))
+        reason = f": {self.last_error}" if self.last_error is not None else ""
+        self.give_up(entries, PoolUnavailable(f"{self._label}: not stored in time{reason}"))
+
+
+def rows_of(entries: Iterable[Entry]) -> int:
+    """How many rows they have together."""
+    return sum(len(entry.rows) for entry in entries)

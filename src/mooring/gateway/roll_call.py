@@ -1,0 +1,60 @@
+"""Looks whether those who are here may still be here: several processes may serve one database."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from ..net.connection import Connection
+from .tables.database import Unavailable
+from .tables.devices import Devices
+from .visits import Visit
+
+logger = logging.getLogger("mooring.gateway")
+
+BATCH_SIZE: Final = 500
+REPLACED_RETRY_AFTER: Final = 60.0
+"""Seconds that a replaced device stays away: two devices of one name would push each other out for ever else."""
+REMOVED_RETRY_AFTER: Final = 3600.0
+
+
+class RollCall:
+    """Closes the connection of a device that has logged in elsewhere since, or that has lost its token.
+
+    Args:
+        devices: the table.
+        connections: those that are open.
+        sent_away: told of each, with the reason.
+    """
+
+    def __init__(
+        self, devices: Devices, connections: Iterable[Connection], sent_away: Callable[[Visit, str], None]
+    ) -> None:
+        self._devices = devices
+        self._connections = connections
+        self._sent_away = sent_away
+
+    def call(self) -> None:
+        """Look at all who are here."""
+        sessions = [connection.session for connection in self._connections]
+        visits = [session for session in sessions if isinstance(session, Visit)]
+        try:
+            for first in range(0, len(visits), BATCH_SIZE):
+                self._call(visits[first : first + BATCH_SIZE])
+        except Unavailable as exc:
+            logger.info("who has logged in elsewhere could not be read, it is tried again later: %s", exc)
+
+    def _call(self, visits: list[Visit]) -> None:
+        rows = self._devices.roll_call([visit.device.id for visit in visits])
+        for visit in visits:
+            token_hash, connected_at = rows.get(visit.device.id, (None, None))
+            if visit.device.id not in rows or visit.device.token_hash not in (None, token_hash):
+                self._send_away(visit, "removed", REMOVED_RETRY_AFTER)
+            elif connected_at is not None and connected_at > visit.connected_at:
+                self._send_away(visit, "replaced", REPLACED_RETRY_AFTER)
+
+    def _send_away(self, visit: Visit, reason: str, retry_after: float) -> None:
+        if visit.connection.close_reason is None:
+            visit.send_away(reason, retry_after)
+            self._sent_away(visit, reason)

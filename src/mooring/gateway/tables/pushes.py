@@ -1,0 +1,185 @@
+"""The table ``pushes``: what devices pushed, each once, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import Enum
+from typing import Final, NamedTuple
+
+from ...db import Lease
+from ..messages import Push
+from ..times import from_column, to_text
+from .database import Database, Unavailable, text_of
+from .devices import Device
+
+COLUMNS: Final = ("device_id", "seq", "at", "received_at", "data")
+KEY: Final = ("device_id", "seq")
+INSERT: Final = f"INSERT INTO pushes ({', '.join(COLUMNS)}) VALUES (%s, %s, %s, %s, %s)"
+PAGE: Final = 1000
+ATTEMPTS: Final = 3
+
+
+class Stored(Enum):
+    """What became of a push."""
+
+    NEW = "new"
+    REPEATED = "repeated"
+    CONFLICT = "conflict"
+
+
+class Row(NamedTuple):
+    """A row of the table; times as text. A push without a time of its own has ``at`` equal to ``received_at``."""
+
+    device_id: int
+    seq: int
+    at: str
+    received_at: str
+    data: str
+
+    def is_same(self, stored: Row) -> bool:
+        """Whether what is stored is this very push, sent before."""
+        at = stored.received_at if self.at == self.received_at else self.at
+        return stored.at == at and stored.data == self.data
+
+
+class Arrival(NamedTuple):
+    """A row as it came in, at a time that another one was perhaps tried before."""
+
+    name: str
+    row: Row
+
+
+def rows_of(device: Device, push: Push, received_at: float) -> list[Row]:
+    """The rows of a push: one, or one for each item of its batch.
+
+    Args:
+        received_at: Unix time in seconds; counts as ``at`` for what has no time of its own.
+    """
+    received = to_text(received_at)
+    if push.batch is None:
+        at = to_text(push.at) if push.at is not None else received
+        return [Row(device.id, push.seq, at, received, bytes(push.data).decode())]
+    return [
+        Row(device.id, seq, to_text(item.at) if item.at is not None else received, received, bytes(item.data).decode())
+        for seq, item in enumerate(push.batch, push.seq)
+    ]
+
+
+class Pushes:
+    """Reads and writes the table. Usable from any thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, rows: Sequence[Row]) -> Stored:
+        """Store the rows of a push once, all or none; a repeated push is compared with what is there.
+
+        Raises:
+            Unavailable: they may be stored or not, so they must not be acknowledged.
+        """
+        if self._insert(rows):
+            return Stored.NEW
+        for _ in range(ATTEMPTS):
+            missing = self.missing(rows)
+            if missing is None:
+                return Stored.CONFLICT
+            if not missing:
+                return Stored.REPEATED
+            if self._insert(missing):
+                return Stored.NEW
+        raise Unavailable(f"push {rows[0].seq} was refused as a repetition, but it is not there")
+
+    def _insert(self, rows: Sequence[Row]) -> bool:
+        """False: a row of one of the keys is there already; nothing was stored."""
+        with self._database.lease() as lease:
+            try:
+                if len(rows) == 1:
+                    lease.execute(INSERT, rows[0])
+                else:
+                    lease.executemany(INSERT, rows)
+            except self._database.pool.IntegrityError:
+                return False
+        return True
+
+    def missing(self, rows: Sequence[Row]) -> list[Row] | None:
+        """Those of a push's rows that are not stored yet; None: another row stands in the place of one of them.
+
+        Raises:
+            Unavailable.
+        """
+        first, last = rows[0], rows[-1]
+        with self._database.lease() as lease:
+            found = self._read(lease, first.device_id, first.seq, last.seq, len(rows))
+        stored = {row.seq: row for row in found}
+        missing = []
+        for row in rows:
+            other = stored.get(row.seq)
+            if other is None:
+                missing.append(row)
+            elif not row.is_same(other):
+                return None
+        return missing
+
+    def of_device(self, name: str, first: int, last: int) -> Iterator[Row]:
+        """The pushes of a device with these seqs, by ascending seq, a thousand at a time.
+
+        Raises:
+            Unavailable.
+        """
+        with self._database.lease() as lease:
+            row = lease.execute("SELECT id FROM devices WHERE name = %s", (self._database.key(name),)).fetchone()
+            while row is not None and first <= last:
+                page = self._read(lease, int(row[0]), first, last, PAGE)
+                yield from page
+                if len(page) < PAGE:
+                    return
+                first = page[-1].seq + 1
+
+    def newest(self, count: int, name: str | None = None) -> list[Arrival]:
+        """The last pushes that came in, oldest first.
+
+        Args:
+            name: of one device; None: of all.
+
+        Raises:
+            Unavailable.
+        """
+        arrivals = self._arrivals(name, "", (), f"received_at DESC, device_id DESC, seq DESC LIMIT {int(count)}")
+        return arrivals[::-1]
+
+    def since(self, received_at: str, name: str | None = None, count: int = PAGE) -> list[Arrival]:
+        """Pushes that came in at this time or later, oldest first.
+
+        Raises:
+            Unavailable.
+        """
+        order = f"received_at, device_id, seq LIMIT {int(count)}"
+        return self._arrivals(name, "received_at >= %s", (received_at,), order)
+
+    def _arrivals(self, name: str | None, where: str, parameters: tuple[str, ...], order: str) -> list[Arrival]:
+        conditions = [where] if where else []
+        values: list[str | bytes] = list(parameters)
+        if name is not None:
+            conditions.append("name = %s")
+            values.append(self._database.key(name))
+        clause = f"WHERE {' AND '.join(conditions)} " if conditions else ""
+        sql = (
+            "SELECT name, device_id, seq, at, received_at, data FROM pushes JOIN devices ON devices.id = device_id "
+            f"{clause}ORDER BY {order}"
+        )
+        with self._database.lease() as lease:
+            found = lease.execute(sql, tuple(values)).fetchall()
+        return [Arrival(text_of(row[0]), _row(row[1:])) for row in found]
+
+    @staticmethod
+    def _read(lease: Lease, device_id: int, first: int, last: int, count: int) -> list[Row]:
+        sql = (
+            f"SELECT {', '.join(COLUMNS)} FROM pushes WHERE device_id = %s AND seq BETWEEN %s AND %s "
+            f"ORDER BY seq LIMIT {count}"
+        )
+        return [_row(row) for row in lease.execute(sql, (device_id, first, last)).fetchall()]
+
+
+def _row(values: Sequence[object]) -> Row:
+    device_id, seq, at, received_at, data = values
+    return Row(int(str(device_id)), int(str(seq)), from_column(at), from_column(received_at), str(data))  # type: ignore[arg-type]

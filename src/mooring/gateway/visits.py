@@ -1,0 +1,68 @@
+"""A visit: the stay of one device, from its login to the end of its connection."""
+
+from __future__ import annotations
+
+from ..errors import ConnectionClosed, FrameError
+from ..net.connection import Connection
+from .codec import Codec, Session
+from .messages import Bye, ToDevice
+from .tables.devices import Device
+from .times import to_text
+
+
+class Visit:
+    """Made by the handler at the login; others speak to the device by it. Nothing in it changes.
+
+    Attributes:
+        device: who it is.
+        connection: where it is.
+        connected_at: when it logged in, as the tables keep it.
+        began: the same in Unix seconds.
+    """
+
+    __slots__ = ("_codec", "_session", "began", "connection", "device")
+
+    def __init__(self, device: Device, connection: Connection, codec: Codec, session: Session, now: float) -> None:
+        self.device = device
+        self.connection = connection
+        self.began = now
+        self._codec = codec
+        self._session = session
+
+    @property
+    def connected_at(self) -> str:
+        """See the class."""
+        return to_text(self.began)
+
+    def send(self, message: ToDevice) -> bool:
+        """Say something that is no answer; from any thread.
+
+        Returns:
+            False: the protocol has no words for it.
+
+        Raises:
+            ConnectionClosed: the device is gone.
+            ValueError: the codec refuses this message. FrameError: its framing cannot carry it.
+        """
+        data = self._codec.encode(message, self._session)
+        if data is None:
+            return False
+        self.connection.send(data)
+        return True
+
+    def send_away(self, reason: str, retry_after: float) -> None:
+        """Tell the device to go, and close its connection.
+
+        Args:
+            reason: see Bye.
+            retry_after: seconds that it shall stay away.
+        """
+        self.say_bye(reason, retry_after)
+        self.connection.close(f"the device was told to go: {reason}")
+
+    def say_bye(self, reason: str, retry_after: float) -> None:
+        """Tell the device that its connection will be closed, as far as its protocol has words for that."""
+        try:
+            self.send(Bye(reason=reason, retry_after=retry_after))
+        except (ConnectionClosed, FrameError, ValueError):
+            pass  # it is on its way out by itself, or its protocol cannot say it
