@@ -428,7 +428,7 @@ class Api:
 
 
 async def begun(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same events, the first of which is there: what the iterator does at its end is done even if nobody iterates."""
+    """The same events, begun: what the iterator does at its end is then done even if nobody reads them."""
     first = await anext(events)
 
     async def whole() -> AsyncIterator[bytes]:
