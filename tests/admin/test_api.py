@@ -29,7 +29,7 @@ def test_every_number_is_that_of_stats(asker: Asker, server: Server, client: Cli
     with Client(str(server.addresses[0])) as other:
         other.send(b"fail")
         assert list(other) == []
-    wait_until(lambda: server.stats().calls.count == 5)
+    wait_until(lambda: server.stats().calls.count == 5 and len(server.connections) == 1)
     wait_until(lambda: not server.threads.stats().busy)
     told, stats = fresh(asker), server.stats()
     assert server.database is not None

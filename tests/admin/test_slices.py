@@ -44,11 +44,10 @@ class Silent:
         self._outbox_size = outbox
 
 
-def test_a_scan_counts_every_connection_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mooring.admin.scan.time.monotonic", lambda: 10_000.0)
+def test_a_scan_counts_every_connection_once() -> None:
     silences = [random.expovariate(1 / 60) for _ in range(3000)]
     connections = [Silent(number, 10_000.0 - silence, number % 7) for number, silence in enumerate(silences)]
-    found = asyncio.run(scan(connections, 90.0, Slices()))  # type: ignore[arg-type]
+    found = asyncio.run(scan(connections, 90.0, Slices(), 10_000.0))  # type: ignore[arg-type]
     assert sum(found.silence) == found.count == 3000
     edges = [0.0, *BOUNDS, float("inf")]
     for index, count in enumerate(found.silence):

@@ -411,7 +411,7 @@ class Api:
             self._traces -= 1
             stop()
 
-        return stream.events(end, self._closed)
+        return await begun(stream.events(end, self._closed))
 
     async def _set_log_level(self, body: records.LogLevel) -> records.Done:
         self._log_level.set(body.level, body.seconds)
@@ -425,6 +425,18 @@ class Api:
             return records.Done(True, await loop.run_in_executor(self._workers, lambda: call(**values)))
 
         return do
+
+
+async def begun(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same events, begun: what the iterator does at its end is then done even if nobody reads them."""
+    first = await anext(events)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for event in events:
+            yield event
+
+    return whole()
 
 
 def message_of(body: records.Send) -> bytes:

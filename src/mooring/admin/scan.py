@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ class Scan:
     Attributes:
         at: monotonic seconds of the look.
         silence: connections by BOUNDS, and those beyond.
-        silences: how long each is silent, for questions about other bounds; ascending within chunks only.
+        late: those silent for longer than they should be.
         soonest: the longest silent ones.
         waiting: bytes that peers have not taken, of ``waiting_connections``.
     """
@@ -39,15 +38,16 @@ class Scan:
     waiting_connections: int = 0
 
 
-async def scan(connections: Sequence[Connection], late_after: float | None, slices: Slices) -> Scan:
+async def scan(connections: Sequence[Connection], late_after: float | None, slices: Slices, now: float) -> Scan:
     """Look at each connection once.
 
     Args:
         connections: a snapshot of the table.
         late_after: seconds of silence from which on a connection is late; None: never.
         slices: the work's.
+        now: monotonic seconds.
     """
-    found = Scan(at=time.monotonic(), count=len(connections))
+    found = Scan(at=now, count=len(connections))
     limit = math.inf if late_after is None else late_after
 
     def look(chunk: Sequence[Connection]) -> None:

@@ -28,6 +28,10 @@ QUEUED: Final = 8
 """Snapshots that may wait for a viewer who is slow; then he is let go."""
 
 LOOP_IS_LATE: Final = 0.25
+STORM: Final = 100.0
+STORM_SHARE: Final = 0.05
+"""More new connections a second than this, and than this share of those that are open, are a storm."""
+
 DESCRIPTORS_ARE_FEW: Final = 0.8
 
 
@@ -262,6 +266,9 @@ def alerts(servers: Sequence[ServerNumbers]) -> list[Alert]:
             found.append(Alert("serious", server.id, f"the database is away: {database.last_error}"))
         if database is not None and not database.down and database.waiting and database.active >= database.max_size:
             found.append(Alert("warning", server.id, f"{database.waiting} handlers wait for a database connection"))
+        if one.point.get("accepts", 0.0) > max(STORM, STORM_SHARE * counts.open):
+            text = f"a storm of connections: {one.point['accepts']:.0f} a second"
+            found.append(Alert("warning", server.id, text))
         if not server.accepting and server.state == "suspended":
             found.append(Alert("warning", server.id, "accepting is suspended"))
     return found

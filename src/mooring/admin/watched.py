@@ -105,7 +105,7 @@ class WatchedServer:
         age = time.monotonic() - self.scanned.at
         if not fresh and age < (SCAN_EVERY if len(connections) > MANY else 0.9 * INTERVAL):
             return
-        self.scanned = await scan(list(connections), self._late_after(), slices)
+        self.scanned = await scan(list(connections), self._late_after(), slices, time.monotonic())
 
     async def numbers(self, slices: Slices) -> records.ServerNumbers:
         """Everything, now."""
