@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from time import monotonic
+from time import time as wall_clock
 from types import FrameType
 from typing import Any, Protocol
 
@@ -244,7 +245,7 @@ class Serving:
         for item in items:
             found = self._try_to_find(item)
             single, led, before = [found], self._leads(connection), connection._close_reason
-            began, started = time.time(), monotonic()
+            began, started = wall_clock(), monotonic()
             tap.hold()
             dropped = connection._dropping and item is not LOST
             if not self.run(connection, single, meter, traced=True):
