@@ -321,6 +321,7 @@ class PoolCore:
     def sampling_interval(self) -> float | None:
         """Seconds until the sampler is to come again; None: when it is woken."""
         intervals = []
+        self.tally.settle()
         if self.is_short():
             intervals.append(START_RETRY)
         if self.state is OPEN and self.queue and self.target < self.max_size:
@@ -344,6 +345,7 @@ class PoolCore:
     def sample(self, cpu: float, cores: int, gil: bool, counts: bool) -> Sample:
         """The pool at this moment, for sizing."""
         now, tally, running = self.clock(), self.tally, self.running()
+        tally.settle()
         return Sample(
             now=now,
             size=self.target,
@@ -416,6 +418,7 @@ class PoolCore:
 
     def stats(self) -> ThreadPoolStats:
         """A picture of this moment."""
+        self.tally.settle()
         waits, runs = self.tally.histograms()
         return ThreadPoolStats(
             size=self.size,

@@ -342,8 +342,10 @@ class Staff(Executor):
         self._exit_patience = ABANDONED_PATIENCE if is_cancelled else EXIT_PATIENCE
 
     def _ended(self) -> int:
+        tally = self._core.tally
         with self._mutex:
-            return self._core.tally.ended + self._core.tally.cancelled
+            tally.settle()
+            return tally.ended + tally.cancelled
 
     def _reset_after_fork(self) -> None:
         self._mutex = threading.Lock()

@@ -158,21 +158,23 @@ def _waiting(session: Session) -> None:
 
 
 def _computing(session: Session) -> None:
-    """The same beside a pool that cannot grow: more threads would not compute more."""
-    work, seconds = compute(TASK_TIME), session.settings.pool_seconds / 3
-    for name, most in ((MOORING, MOST), (FIXED, LEAST)):
-        with ThreadPool(LEAST, most) as pool, Watch(pool) as watch:
-            begun = time.monotonic()
-            done = keep_busy(watch, work, waiting=32, seconds=seconds)
-            spent = time.monotonic() - begun
-        sizes = [size for _, size in watch.course.sizes] or [LEAST]
-        keep = session.keep(BENCHMARK, COMPUTING_CASE, name)
-        keep(RATE, "1/s", done / spent)
-        keep(MEAN_SIZE, "", statistics.fmean(sizes))
-        keep("largest size", "", max(sizes))
-        if name == MOORING:
-            _draw(session, COMPUTING_CASE, watch)
-        session.report(f"{COMPUTING_CASE}: {name}: {done / spent:.0f}/s, {max(sizes)} threads at most")
+    """The same beside a pool that cannot grow, in turns: more threads would not compute more."""
+    work, seconds = compute(TASK_TIME), session.settings.pool_seconds / 6
+    for number in range(1, session.settings.rounds + 1):
+        for name, most in ((MOORING, MOST), (FIXED, LEAST))[:: 1 if number % 2 else -1]:
+            with ThreadPool(LEAST, most) as pool, Watch(pool) as watch:
+                begun = time.monotonic()
+                done = keep_busy(watch, work, waiting=32, seconds=seconds)
+                spent = time.monotonic() - begun
+            sizes = [size for _, size in watch.course.sizes] or [LEAST]
+            keep = session.keep(BENCHMARK, COMPUTING_CASE, name)
+            keep(RATE, "1/s", done / spent)
+            keep(MEAN_SIZE, "", statistics.fmean(sizes))
+            keep("largest size", "", max(sizes))
+            if name == MOORING:
+                _draw(session, COMPUTING_CASE, watch)
+            said = f"{name}: {done / spent:.0f}/s, {max(sizes)} threads at most"
+            session.report(f"{COMPUTING_CASE}, round {number} of {session.settings.rounds}: {said}")
 
 
 def _burst(session: Session) -> None:
