@@ -42,10 +42,10 @@ class Course:
         return sum(begin <= at < end for at in self.changes)
 
     def wait_line(self, step: float) -> list[tuple[float, float]]:
-        """The 99th percentile of the waits of each ``step`` seconds."""
+        """The 99th percentile of the waits that ended in each ``step`` seconds."""
         bins: dict[int, list[float]] = {}
         for at, wait in self.waits:
-            bins.setdefault(int(at / step), []).append(wait)
+            bins.setdefault(int((at + wait) / step), []).append(wait)
         return [
             (index * step, sorted(waits)[min(len(waits) - 1, int(0.99 * len(waits)))])
             for index, waits in sorted(bins.items())
