@@ -16,6 +16,8 @@ GAP: Final = 48
 BOTTOM: Final = 50
 COLOUR: Final = "#1f6fb2"
 DARK: Final = "#22303c"
+FEW: Final = 10
+"""Points below which each is marked."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,11 @@ def _panel(line: Line, top: float, end: float) -> Iterator[str]:
         yield _text(x, bottom + 18, f"{value:g}", anchor="middle")
     yield f'<line x1="{LEFT}" y1="{bottom}" x2="{WIDTH - RIGHT}" y2="{bottom}" stroke="{DARK}"/>'
     yield _text(LEFT, top - 8, line.name)
-    places = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in _corners(line, end))
+    corners = [place(x, y) for x, y in _corners(line, end)]
+    places = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
     yield f'<polyline points="{places}" fill="none" stroke="{COLOUR}" stroke-width="1.5"/>'
+    if len(line.points) < FEW:  # a line of one point is not to be seen
+        yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{COLOUR}"/>' for x, y in corners)
 
 
 def _corners(line: Line, end: float) -> Iterator[tuple[float, float]]:
