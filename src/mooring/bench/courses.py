@@ -110,7 +110,7 @@ def _panel(line: Line, top: float, end: float) -> Iterator[str]:
     corners = [place(x, y) for x, y in _corners(line, end)]
     places = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
     yield f'<polyline points="{places}" fill="none" stroke="{COLOUR}" stroke-width="1.5"/>'
-    if len(line.points) < FEW:  # a line of one point is not to be seen
+    if not line.steps and len(line.points) < FEW:  # a line of one point is not to be seen
         yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{COLOUR}"/>' for x, y in corners)
 
 
