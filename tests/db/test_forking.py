@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import gc
-import os
 import threading
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from fake_driver import FakeDriver, make_fake_pool
+from forks import in_child
 from mariadb import MariaDB
 
 from mooring.db import ConnectionPool, open_pool
 from mooring.errors import PoolError
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
-
-
-def in_child(work: Callable[[], None]) -> None:
-    """Run ``work`` in a forked child; what it raises fails the test."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if not child:
-        os.close(reader)
-        try:
-            work()
-        except BaseException:
-            os.write(writer, traceback.format_exc().encode()[-8000:])
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as pipe:
-        told = pipe.read().decode()
-    os.waitpid(child, 0)
-    assert not told, told
 
 
 @pytest.fixture(params=["inline", "openers"])
