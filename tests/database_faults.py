@@ -81,6 +81,9 @@ class _Cursor:
     def executemany(self, sql: str, rows: Any) -> Any:
         return self._faults.step(sql.split()[0], self._connection, lambda: self._cursor.executemany(sql, rows))
 
+    def __iter__(self) -> Any:
+        return iter(self._cursor)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from mooring.db.driver import ConnectFailure, DriverErrors, ServerLimits
@@ -151,6 +152,9 @@ class FakeDriver:
 
     def cursor(self, connection: FakeConnection) -> Any:
         return FakeCursor(connection, self)
+
+    def literals(self, connection: Any) -> Callable[[Any], str]:
+        return repr
 
     def begin(self, connection: FakeConnection, isolation: str | None, read_only: bool) -> None: ...
 

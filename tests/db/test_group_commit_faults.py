@@ -211,7 +211,7 @@ def test_a_row_that_kills_every_connection_fails_alone(pool: ConnectionPool, mon
         execute = made.execute
 
         def poisoned(sql: str, params: Any = ()) -> Any:
-            if "poison" in params:
+            if "poison" in sql:
                 raise faulty.lost(connection)
             return execute(sql, params)
 
@@ -251,7 +251,7 @@ def test_rows_of_one_device_are_committed_in_order_whatever_happens(
     def cursor(connection: Any) -> Any:
         with lock:
             count[0] += 1
-        if count[0] % 3 == 0:
+        if count[0] % 9 == 0:
             raise faulty.deadlock(connection)
         return make_cursor(connection)
 

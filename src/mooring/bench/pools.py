@@ -170,6 +170,9 @@ class NoDriver:
     def cursor(self, connection: Any) -> Any:
         return connection.cursor()
 
+    def literals(self, connection: Any) -> Callable[[Any], str]:
+        return repr
+
     def begin(self, connection: Any, isolation: str | None, read_only: bool) -> None: ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -129,6 +129,9 @@ class Driver(Protocol):
 
     def cursor(self, connection: Any) -> Cursor:
         """A cursor that takes ``%s`` and sends a statement without parameters as it is."""
+
+    def literals(self, connection: Any) -> Callable[[Any], str]:
+        """A function that writes a value as SQL text for this connection; without statements it is only its ``str``."""
 
     def begin(self, connection: Any, isolation: str | None, read_only: bool) -> None:
         """Begin a transaction."""

@@ -402,6 +402,25 @@ class MySQLDriver:
     def cursor(self, connection: MySQLConnection) -> Cursor:
         return MySQLCursor(connection)
 
+    def literals(self, connection: MySQLConnection) -> Callable[[Any], str]:
+        """Several times as fast as PyMySQL's own for text with double quotes in it, such as JSON."""
+        escape: Callable[[Any], str] = connection.escape
+        no_backslashes = connection.server_status & SERVER_STATUS.SERVER_STATUS_NO_BACKSLASH_ESCAPES
+
+        def literal(value: Any) -> str:
+            kind = type(value)
+            if kind is str:
+                # In single quotes only they and backslashes mean something else than themselves
+                # (https://dev.mysql.com/doc/c-api/8.4/en/mysql-real-escape-string-quote.html).
+                if "\\" in value and not no_backslashes:
+                    value = value.replace("\\", "\\\\")
+                if "'" in value:
+                    value = value.replace("'", "''")
+                return f"'{value}'"
+            return str(value) if kind is int else escape(value)
+
+        return literal
+
     def begin(self, connection: MySQLConnection, isolation: str | None, read_only: bool) -> None:
         cursor = connection.cursor()
         if isolation is not None:

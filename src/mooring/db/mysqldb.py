@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import weakref
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final
 
@@ -202,6 +203,15 @@ class MySQLdbDriver:
         cursor: Cursor = connection.cursor(MySQLdbCursor)
         connection.open_cursors.add(cursor)
         return cursor
+
+    def literals(self, connection: MySQLdbConnection) -> Callable[[Any], str]:
+        def literal(value: Any) -> str:
+            if isinstance(value, bytes | bytearray | memoryview):
+                return f"X'{bytes(value).hex()}'"
+            text: bytes = connection.literal(value)
+            return text.decode()
+
+        return literal
 
     def begin(self, connection: MySQLdbConnection, isolation: str | None, read_only: bool) -> None:
         cursor = connection.cursor(MySQLdbCursor)

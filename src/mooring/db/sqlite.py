@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -224,6 +224,9 @@ class SQLiteDriver:
 
     def cursor(self, connection: SQLiteConnection) -> Cursor:
         return SQLiteCursor(connection)
+
+    def literals(self, connection: SQLiteConnection) -> Callable[[Any], str]:
+        return str  # never asked for: parameters cost nothing here
 
     def begin(self, connection: SQLiteConnection, isolation: str | None, read_only: bool) -> None:
         """Begin; a writer takes the write lock now, because a lock taken later can fail half-way.

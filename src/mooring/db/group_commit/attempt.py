@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from ..driver import DriverErrors, Row
+from ..driver import Driver, Row
 from ..lease import Lease
 from .comparing import Compare, Stored
 from .queue import Entry
-from .statements import OnDuplicate, Server, Statements, least_size, most_size
+from .statements import Literal, OnDuplicate, Server, Statements, least_size, most_size
 
 MOST_KEYS: Final = 1000
 """Keys of one SELECT; MariaDB turns longer lists into a temporary table (in_predicate_conversion_threshold)."""
@@ -24,15 +24,18 @@ class Table:
         statements: writes the SQL.
         key: where in a row the values of its key are.
         compare: whether a stored row is the offered one.
-        errors: the exception classes of the driver.
-        dialect: the driver's.
+        driver: the database's.
     """
 
     statements: Statements
     key: tuple[int, ...]
     compare: Compare
-    errors: type[DriverErrors] | DriverErrors
-    dialect: str
+    driver: Driver
+
+    @property
+    def literals(self) -> Callable[[Any], Literal]:
+        """Gives for a connection the function that writes a value as SQL."""
+        return self.driver.literals
 
     def key_of(self, row: Row) -> Row:
         """The values of a row's key."""
@@ -50,8 +53,8 @@ class Table:
 
     def error(self, kind: str, number: int, text: str) -> Exception:
         """An error of ours in the driver's class, with MySQL's number where the driver has numbers."""
-        cls: type[Exception] = getattr(self.errors, kind)
-        return cls(number, text) if self.dialect == "mysql" else cls(text)
+        cls: type[Exception] = getattr(self.driver.errors, kind)
+        return cls(number, text) if self.driver.dialect == "mysql" else cls(text)
 
 
 @dataclass
@@ -102,20 +105,23 @@ class Attempt:
         chunks = list(self._split(rows, server.most_bytes - self._table.statements.head_size()))
         if len(chunks) > 1 or self._needs_transaction(lease):
             return self._run_in_transaction(lease, server, chunks)
+        insert = self._table.statements.insert(server, self._mode, rows, self._table.literals(lease.raw))
         self.may_be_stored = True  # the statement commits by itself
-        new = self._table.statements.insert(lease, server, self._mode, rows)
+        new = insert.run(lease)
         self.may_be_stored = False
         return self._judge(lease, server, rows, new) or Verdict(is_committed=True)
 
     def _needs_transaction(self, lease: Lease) -> bool:
         """Whether one statement is not enough: it does not commit, or may have to be taken back."""
-        if self._table.dialect != "mysql" or not lease.raw.get_autocommit():
+        if self._table.driver.dialect != "mysql" or not lease.raw.get_autocommit():
             return True
         return self._mode == "repeat" and any(len(entry.rows) > 1 for entry in self._entries)
 
     def _run_in_transaction(self, lease: Lease, server: Server, chunks: list[list[Row]]) -> Verdict:
+        literal = self._table.literals(lease.raw)
+        inserts = [self._table.statements.insert(server, self._mode, chunk, literal) for chunk in chunks]
         lease.begin(None, False)
-        new = sum(self._table.statements.insert(lease, server, self._mode, chunk) for chunk in chunks)
+        new = sum(insert.run(lease) for insert in inserts)
         verdict = self._judge(lease, server, [row for chunk in chunks for row in chunk], new)
         if verdict is not None and self._is_torn(verdict):
             lease.rollback()

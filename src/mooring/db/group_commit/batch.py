@@ -132,9 +132,16 @@ class Committer:
     def _attempt(self, attempt: Attempt, part: Part) -> tuple[float, Verdict]:
         with self._pool.get_connection(self._patience(part)) as lease:
             started = self._clock()
+            if self._queue.state is QueueState.ABANDONED:
+                raise PoolClosed(self._label)
             if self._server is None:
                 self._server = Server.of(lease, self._pool.dialect)
-            return started, attempt.run(lease, self._server)
+            try:
+                return started, attempt.run(lease, self._server)
+            except Exception as exc:
+                # Half an answer may be on the wire: of a fault of the process itself the driver says nothing.
+                lease.broken = lease.broken or (attempt.may_be_stored and not isinstance(exc, self._pool.Error))
+                raise
 
     def _patience(self, part: Part) -> float:
         """Seconds to wait for a connection: not beyond the time when the first entry is given up."""
@@ -171,7 +178,7 @@ class Committer:
             return Trouble.CLOSED
         if isinstance(exc, PoolError):
             return Trouble.WAIT
-        if self._driver.breaks(exc):
+        if self._driver.breaks(exc) or (may_be_stored and not isinstance(exc, self._pool.Error)):
             return Trouble.UNKNOWN if may_be_stored else Trouble.LOST
         if self._driver.may_repeat(exc):
             return Trouble.AGAIN

@@ -87,8 +87,7 @@ class GroupCommit:
             Statements(table, columns, key),
             tuple(columns.index(name) for name in key),
             _compare_of(compare, columns, key),
-            pool._driver.errors,
-            pool.dialect,
+            pool._driver,
         )
         label = f"group commit into {table}"
         self._tally = Tally(self._clock)
@@ -168,9 +167,14 @@ class GroupCommit:
 
         Returns:
             False if the time was too short.
+
+        Raises:
+            RuntimeError: called by a listener of a row, in the thread that everything waits for.
         """
         if not self._writers.are_started:
             return True
+        if self._writers.are_here():
+            raise RuntimeError(f"{self!r}: flush() in a listener of a row would wait for itself")
         marks: list[Pending[None]] = [Pending() for _ in range(self._writer_count)]
         if not self._queue.mark(marks):
             about_to_block()
@@ -190,6 +194,8 @@ class GroupCommit:
         about_to_block()
         deadline = time.monotonic() + timeout
         self._queue.close()
+        if self._writers.are_here():
+            return  # a listener calls, in a writer's thread, which goes on when it is through
         if not self._writers.join(deadline):
             self._writers.give_up()
             self._writers.join(max(deadline, time.monotonic() + 0.1))

@@ -7,18 +7,20 @@ left as it is by an update that changes nothing: the count of affected rows tell
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import typing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Any, Final
 
 from ..driver import Row
 from ..lease import Lease
 
-OnDuplicate = Literal["fail", "repeat", "update"]
+OnDuplicate = typing.Literal["fail", "repeat", "update"]
+Literal = Callable[[Any], str]
 
 _NAME: Final = re.compile(r"[\w$]+")
-_ESCAPED: Final = re.compile(r"[\0\n\r\x1a\"'\\]")
+_ESCAPED: Final = re.compile(r"['\\]")
 _HEAD: Final = 1024
 """Bytes that are kept free of rows in a statement; its real head and tail are added to it."""
 
@@ -62,6 +64,25 @@ def _has_row_alias(version: str) -> bool:
     return "mariadb" not in version.lower() and numbers >= (8, 0, 19)
 
 
+@dataclass(frozen=True)
+class Insert:
+    """A statement that is ready to be run.
+
+    Args:
+        sql: its text.
+        rows: parameters, one for each run of it; None: everything is in the text.
+    """
+
+    sql: str
+    rows: Sequence[Row] | None
+
+    def run(self, lease: Lease) -> int:
+        """Store the rows; returns how many are new, where that can be told (mode ``repeat``)."""
+        if self.rows is None:
+            return lease.execute(self.sql).rowcount
+        return lease.executemany(self.sql, self.rows).rowcount
+
+
 class Statements:
     """Writes and runs the statements of one table.
 
@@ -83,17 +104,22 @@ class Statements:
         self._table = table
         self._places = f"({','.join(['%s'] * len(self.columns))})"
 
-    def insert(self, lease: Lease, server: Server, mode: OnDuplicate, rows: Sequence[Row]) -> int:
-        """Store rows by one statement.
+    def insert(self, server: Server, mode: OnDuplicate, rows: Sequence[Row], literal: Literal) -> Insert:
+        """Write the statement that stores rows.
 
-        Returns:
-            Rows that are new, if the mode is ``repeat``.
+        Args:
+            literal: writes a value as SQL; SQLite does without.
+
+        Raises:
+            Whatever a value causes that cannot be written: before anything is sent.
         """
         dialect = server.dialect
+        head, tail = self._head(dialect), self._tail(dialect, mode)
         if dialect is Dialect.SQLITE:
-            return lease.executemany(self._head(dialect) + self._places + self._tail(dialect, mode), rows).rowcount
-        sql = self._head(dialect) + ",".join([self._places] * len(rows)) + self._tail(dialect, mode)
-        return lease.execute(sql, [value for row in rows for value in row]).rowcount
+            return Insert(head + self._places + tail, rows)
+        sql = head + ",".join([f"({','.join(map(literal, row))})" for row in rows]) + tail
+        sql.encode()
+        return Insert(sql, None)
 
     def select(self, lease: Lease, server: Server, keys: Sequence[Row]) -> list[Row]:
         """The stored rows of some keys, with the columns that are given."""

@@ -73,6 +73,11 @@ class Writers:
                 self._threads.append(thread)
             self.are_started = True
 
+    def are_here(self) -> bool:
+        """Whether the calling thread is one of them."""
+        with self._mutex:
+            return threading.current_thread() in self._threads
+
     def join(self, deadline: float) -> bool:
         """Wait until all have ended, but for the calling one; False if they have not by ``deadline``."""
         with self._mutex:
