@@ -58,7 +58,7 @@ class Contender:
 
     Args:
         name: unique within a measurement.
-        script: its source, relative to this folder; it gets the port and then ``arguments``.
+        script: its source, relative to this folder; it gets the port, what ``start`` is given, and ``arguments``.
         arguments: further arguments.
         package: what it needs besides Python.
         ours: whether it is Mooring.
@@ -70,12 +70,12 @@ class Contender:
     package: Package | None = None
     ours: bool = False
 
-    def command(self, port: int) -> list[str]:
+    def command(self, port: int, *more: str) -> list[str]:
         """How it is started."""
         if not self.script:
             return ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
         # -P: the scripts' folder is not where they find their modules.
-        return [sys.executable, "-P", str(FOLDER / self.script), str(port), *self.arguments]
+        return [sys.executable, "-P", str(FOLDER / self.script), str(port), *more, *self.arguments]
 
     def start(self, core: int | None, *more: str) -> ServerProcess:
         """Start it on a free port.
@@ -86,7 +86,7 @@ class Contender:
         for attempt in range(ATTEMPTS):
             port = free_port()
             try:
-                return ServerProcess([*self.command(port), *more], port, core)
+                return ServerProcess(self.command(port, *more), port, core)
             except Exception:
                 # Somebody may have taken the port in between.
                 if attempt == ATTEMPTS - 1:
@@ -153,3 +153,23 @@ MIXED_PEERS: Final = (
 )
 CPU_PEERS: Final = (ASYNCIO_TO_THREAD, UVLOOP_TO_THREAD, ASYNCIO_PROCESSES, THREADING)
 SURPRISED_PEERS: Final = (UNPROTECTED, GEVENT_MIXED, THREADING)
+
+ASYNCMY: Final = Package("asyncmy", "asyncmy")
+AIOMYSQL: Final = Package("aiomysql", "aiomysql")
+SQLALCHEMY: Final = Package("sqlalchemy", "SQLAlchemy")
+
+INGEST_OURS: Final = mooring("Mooring", "ingest", "group")
+INGEST_SINGLE: Final = mooring("Mooring, group commit off", "ingest", "single")
+INGEST_THREADS: Final = peer("ThreadingTCPServer + SQLAlchemy + PyMySQL", "ingest_threading", package=SQLALCHEMY)
+INGEST_PEERS: Final = (
+    peer("asyncio + asyncmy", "ingest_asyncio", "asyncmy", "insert", package=ASYNCMY),
+    peer("asyncio + aiomysql", "ingest_asyncio", "aiomysql", "insert", package=AIOMYSQL),
+    INGEST_THREADS,
+    peer("gevent + PyMySQL", "ingest_gevent", package=GEVENT),
+)
+INGEST_QUEUE: Final = peer("asyncio + asyncmy, queue by hand", "ingest_asyncio", "asyncmy", "queue", package=ASYNCMY)
+INGEST: Final = (INGEST_OURS, INGEST_SINGLE, *INGEST_PEERS, INGEST_QUEUE)
+"""All that store pushes."""
+
+INGEST_DRIVER: Final = peer("PyMySQL, 500 rows each", "ingest_driver")
+"""No server: what the database takes."""

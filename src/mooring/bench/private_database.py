@@ -23,9 +23,14 @@ STARTING_TIMEOUT: Final = 30.0
 
 
 class PrivateDatabase:
-    """``with PrivateDatabase() as database: database.url``; everything is removed at the end."""
+    """``with PrivateDatabase() as database: database.url``; everything is removed at the end.
 
-    def __init__(self) -> None:
+    Args:
+        small: with little memory and a short log, which is enough where the pool is measured and not the database.
+    """
+
+    def __init__(self, *, small: bool = True) -> None:
+        self._sizes = ("--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M") if small else ()
         # Short, because the path of a Unix socket has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="mooring-", dir="/tmp"))
         self._socket = self._folder / "s"
@@ -78,7 +83,6 @@ class PrivateDatabase:
             "--bind-address=127.0.0.1",
             f"--pid-file={self._folder / 'pid'}",
             "--skip-name-resolve",
-            "--innodb-buffer-pool-size=16M",
             "--performance-schema=OFF",
             "--max-connections=200",
         ]
@@ -123,7 +127,7 @@ class PrivateDatabase:
             "--no-defaults",
             f"--user={getpass.getuser()}",
             f"--datadir={self._folder / 'data'}",
-            "--innodb-log-file-size=8M",
+            *self._sizes,
         ]
 
     def _remove(self) -> None:

@@ -15,6 +15,7 @@ from ..bench.about import describe
 from ..bench.measurements import database as database_measurement
 from ..bench.measurements import faults as faults_measurement
 from ..bench.measurements import idle as idle_measurement
+from ..bench.measurements import ingest as ingest_measurement
 from ..bench.measurements import mixed as mixed_measurement
 from ..bench.measurements import models as models_measurement
 from ..bench.measurements import peers as peers_measurement
@@ -106,6 +107,13 @@ def threads(parts: tuple[str, ...], **options: Any) -> None:
     PARTS: measure only these.
     """
     _judge(_run(options, lambda session: threads_measurement.measure(session, parts)), threads_measurement.GOALS)
+
+
+@bench.command
+@_measurement
+def ingest(**options: Any) -> None:
+    """Pushes that are acknowledged when they are stored in MariaDB, ours beside others; judged, too."""
+    _judge(_run(options, ingest_measurement.measure), ingest_measurement.GOALS)
 
 
 @bench.command

@@ -1,0 +1,115 @@
+"""``mooring bench ingest``: pushes that are acknowledged when they are stored, by ours and by others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ..contenders import INGEST, INGEST_DRIVER, INGEST_OURS, INGEST_PEERS, INGEST_SINGLE, INGEST_THREADS, Contender
+from ..goals import Goal, Source
+from ..private_database import PrivateDatabase
+from ..pushing import bare_driver, push
+from ..session import Session
+
+BENCHMARK: Final = "ingest"
+DEPTHS: Final = (1, 16)
+DEVICES: Final = 64
+RATE: Final = "acknowledged"
+P99: Final = "p99"
+P99_AT_HALF: Final = "at half the peak rate"
+BEST: Final = "the best peer"
+DRIVER_CASE: Final = "one connection, no server"
+
+
+def measure(session: Session, contenders: Sequence[Contender] = INGEST) -> None:
+    """Rate and latency at both depths, then the latency at half of what each reached."""
+    missing = PrivateDatabase.missing()
+    if missing:
+        session.leave_out("bench ingest", f"not installed: {missing}")
+        return
+    taking_part = session.available(contenders)
+    with PrivateDatabase(small=False) as database:
+        session.rounds(DRIVER_CASE, [INGEST_DRIVER], _driver(session, database))
+        for depth in DEPTHS:
+            session.rounds(f"ingest, depth {depth}", taking_part, _closed(session, database, depth))
+        session.rounds("ingest, half the peak", taking_part, _half(session, database))
+    _keep_best(session)
+
+
+def case(depth: int) -> str:
+    """The name of the load."""
+    return f"{DEVICES} devices, depth {depth}"
+
+
+def _driver(session: Session, database: PrivateDatabase) -> Callable[[Contender], str]:
+    def measure_one(contender: Contender) -> str:
+        rate = bare_driver(session, contender, database, DEVICES)
+        session.keep(BENCHMARK, DRIVER_CASE, contender.name)(RATE, "1/s", rate)
+        return f"{rate:,.0f}/s"
+
+    return measure_one
+
+
+def _closed(session: Session, database: PrivateDatabase, depth: int) -> Callable[[Contender], str]:
+    return lambda contender: _push(session, database, contender, case(depth), {"depth": depth})
+
+
+def _half(session: Session, database: PrivateDatabase) -> Callable[[Contender], str]:
+    """An open loop at half the best rate that this contender has reached in this run."""
+
+    def measure_one(contender: Contender) -> str:
+        rates = [
+            max(figure.values)
+            for figure in session.results.figures()
+            if figure.key.benchmark == BENCHMARK
+            and figure.key.contender == contender.name
+            and figure.key.measure == RATE
+        ]
+        return _push(session, database, contender, P99_AT_HALF, {"rate": max(rates, default=1000.0) / 2})
+
+    return measure_one
+
+
+def _push(session: Session, database: PrivateDatabase, contender: Contender, name: str, load: dict[str, Any]) -> str:
+    pushed = push(session, contender, database, DEVICES, load)
+    keep = session.keep(BENCHMARK, name, contender.name)
+    keep("reached" if "rate" in load else RATE, "1/s", pushed.rate)
+    keep("p50", "ms", pushed.p50 * 1e3)
+    keep(P99, "ms", pushed.p99 * 1e3)
+    keep("CPU per push", "us", pushed.cpu * 1e6)
+    return f"{pushed.rate:,.0f}/s, p99 {pushed.p99 * 1e3:.1f} ms, {pushed.cpu * 1e6:.0f} us CPU"
+
+
+def _keep_best(session: Session) -> None:
+    """What the best of the peers has reached, by its median: the reference of the goals."""
+    peers = {peer.name for peer in INGEST_PEERS}
+    for case, measured, best in (*((case(depth), RATE, max) for depth in DEPTHS), (P99_AT_HALF, P99, min)):
+        figures = [session.results.find(BENCHMARK, case, name, measured) for name in peers]
+        medians = [figure.median for figure in figures if figure is not None]
+        if medians:
+            unit = "1/s" if measured == RATE else "ms"
+            session.keep(BENCHMARK, case, BEST)(measured, unit, best(medians))
+
+
+def _rate(title: str, depth: int, reference: Source, limit: float, ours: Contender = INGEST_OURS) -> Goal:
+    figure = (BENCHMARK, case(depth), ours.name, RATE)
+    return Goal(f"{title}, depth {depth}", figure, reference, limit, at_least=True, hope=10 if limit == 8 else None)
+
+
+GOALS: Final = (
+    _rate("pushes to the best peer", 1, (BENCHMARK, case(1), BEST, RATE), 3),
+    _rate("pushes to the best peer", 16, (BENCHMARK, case(16), BEST, RATE), 8),
+    _rate("pushes to the bare driver", 16, (BENCHMARK, DRIVER_CASE, INGEST_DRIVER.name, RATE), 0.6),
+    Goal(
+        "p99 at half the peak to the best peer at its half",
+        (BENCHMARK, P99_AT_HALF, INGEST_OURS.name, P99),
+        (BENCHMARK, P99_AT_HALF, BEST, P99),
+        1.0,
+    ),
+    *(
+        _rate(
+            "group commit off, to threads", depth, (BENCHMARK, case(depth), INGEST_THREADS.name, RATE), 1, INGEST_SINGLE
+        )
+        for depth in DEPTHS
+    ),
+)

@@ -1,0 +1,113 @@
+"""Devices that push to a server over a database: what they saw, and what the table holds afterwards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any, Final
+
+from .contenders import Contender
+from .private_database import PrivateDatabase
+from .process import ProcessFailed
+from .resources import resources
+from .session import Session
+
+TOKEN: Final = "the-token-of-all-devices-of-this-benchmark"  # noqa: S105 - it protects nothing
+PATIENCE: Final = 90.0
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """One run.
+
+    Args:
+        rate: pushes per second that were acknowledged in the window; all of them were found in the table.
+        p50, p99: seconds from sending to the acknowledgement.
+        cpu: CPU seconds of the server for each of them.
+    """
+
+    rate: float
+    p50: float
+    p99: float
+    cpu: float
+
+
+class Tables:
+    """A database with the gateway's tables, the same for all, made anew for each run."""
+
+    def __init__(self, database: PrivateDatabase, devices: int) -> None:
+        self._database = database
+        self._devices = devices
+
+    def renew(self) -> None:
+        """Empty tables, made by the gateway's own migrations, and the devices in them.
+
+        Raises:
+            ProcessFailed: they cannot be made.
+        """
+        self._database.query("DROP DATABASE bench")
+        self._database.query("CREATE DATABASE bench")
+        command = [sys.executable, "-m", "mooring", "database", "migrate", "--database", self._database.url]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise ProcessFailed(f"{' '.join(command)}: {done.stderr[-2000:]}")
+        token = hashlib.sha256(TOKEN.encode()).hexdigest()
+        values = ",".join(f"('bench-{number}', X'{token}', UTC_TIMESTAMP())" for number in range(self._devices))
+        self._database.query(f"INSERT INTO bench.devices (name, token_hash, created_at) VALUES {values}")  # noqa: S608
+
+    def count(self) -> int:
+        """Rows that are stored."""
+        return int(str(self._database.query("SELECT COUNT(*) FROM bench.pushes")[0][0]))
+
+
+def push(
+    session: Session, contender: Contender, database: PrivateDatabase, devices: int, load: dict[str, Any]
+) -> Pushed:
+    """Have devices push to a server.
+
+    Args:
+        load: ``{"depth": …}``: so many pushes of each device on the way; or ``{"rate": …}``: so many per second.
+
+    Raises:
+        ProcessFailed: the server refused a push, or acknowledged one that is not in the table.
+    """
+    settings = session.settings
+    tables = Tables(database, devices)
+    tables.renew()
+    with session.start(contender, database.url) as server:
+        task = {
+            "port": server.port,
+            "devices": devices,
+            "token": TOKEN,
+            "warm_up": settings.warm_up,
+            "window": settings.window,
+            **load,
+        }
+        with session.program("pusher", task, core=session.cores.load) as program:
+            program.read_line(PATIENCE + settings.warm_up)
+            before = resources(server.pid)
+            said: dict[str, Any] = json.loads(program.read_line(PATIENCE + settings.window))
+            after = resources(server.pid)
+    stored = tables.count()
+    if stored != said["acknowledged"]:
+        raise ProcessFailed(f"{contender.name}: {said['acknowledged']} pushes were acknowledged, {stored} are stored")
+    return Pushed(
+        rate=said["count"] / said["seconds"],
+        p50=said["p50"],
+        p99=said["p99"],
+        cpu=(after.cpu - before.cpu) / max(1, said["count"]),
+    )
+
+
+def bare_driver(session: Session, contender: Contender, database: PrivateDatabase, devices: int) -> float:
+    """Rows per second that one connection of the driver stores by INSERTs of 500 rows."""
+    Tables(database, devices).renew()
+    script = contender.command(0)[:-1]
+    command = [*script, database.url, str(session.settings.window)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise ProcessFailed(f"{contender.name}: {done.stderr[-2000:]}")
+    return float(done.stdout)
