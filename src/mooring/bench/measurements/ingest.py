@@ -82,13 +82,14 @@ def _push(session: Session, database: PrivateDatabase, contender: Contender, nam
 
 def _keep_best(session: Session) -> None:
     """What the best of the peers has reached, by its median: the reference of the goals."""
-    peers = {peer.name for peer in INGEST_PEERS}
-    for case, measured, best in (*((case(depth), RATE, max) for depth in DEPTHS), (P99_AT_HALF, P99, min)):
-        figures = [session.results.find(BENCHMARK, case, name, measured) for name in peers]
+    for name, measured, unit, best in (
+        *((case(depth), RATE, "1/s", max) for depth in DEPTHS),
+        (P99_AT_HALF, P99, "ms", min),
+    ):
+        figures = [session.results.find(BENCHMARK, name, peer.name, measured) for peer in INGEST_PEERS]
         medians = [figure.median for figure in figures if figure is not None]
         if medians:
-            unit = "1/s" if measured == RATE else "ms"
-            session.keep(BENCHMARK, case, BEST)(measured, unit, best(medians))
+            session.keep(BENCHMARK, name, BEST)(measured, unit, best(medians))
 
 
 def _rate(title: str, depth: int, reference: Source, limit: float, ours: Contender = INGEST_OURS) -> Goal:
