@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 
 from ..driver import Driver, Row
@@ -46,7 +47,7 @@ class Table:
         rows = [row for entry in entries for row in entry.rows]
         if self.key and len(rows) > 1:
             try:
-                rows.sort(key=self.key_of)
+                rows.sort(key=itemgetter(*self.key))
             except TypeError:  # a None among numbers; the order only keeps deadlocks rare
                 pass
         return rows

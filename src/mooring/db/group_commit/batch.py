@@ -152,8 +152,10 @@ class Committer:
 
     def _conclude(self, part: Part, verdict: Verdict, seconds: float) -> list[Part]:
         """The attempt came through: the others than those that differ are stored, if it was committed."""
-        apart = {id(entry) for entry, _ in verdict.differing} | {id(entry) for entry in verdict.astray}
-        others = [entry for entry in part.entries if id(entry) not in apart]
+        others = part.entries
+        if verdict.differing or verdict.astray:
+            apart = {id(entry) for entry, _ in verdict.differing} | {id(entry) for entry in verdict.astray}
+            others = [entry for entry in others if id(entry) not in apart]
         outcomes: list[tuple[Entry, BaseException | None]] = list(verdict.differing)
         if verdict.differing:
             self._tally.note("failed", rows_of(entry for entry, _ in verdict.differing))

@@ -21,6 +21,7 @@ Literal = Callable[[Any], str]
 
 _NAME: Final = re.compile(r"[\w$]+")
 _ESCAPED: Final = re.compile(r"['\\]")
+_BYTES: Final = (bytes, bytearray, memoryview)
 _HEAD: Final = 1024
 """Bytes that are kept free of rows in a statement; its real head and tail are added to it."""
 
@@ -168,9 +169,11 @@ def most_size(row: Row) -> int:
     """Bytes that a row takes in a statement, at most: quoted, escaped, in UTF-8. Cheap enough to be asked always."""
     size = 3
     for value in row:
-        if isinstance(value, str):
+        if type(value) is int:
+            size += 40
+        elif isinstance(value, str):
             size += 4 + len(value) * (2 if value.isascii() else 4)
-        elif isinstance(value, bytes | bytearray | memoryview):
+        elif isinstance(value, _BYTES):
             size += 12 + 2 * len(value)
         else:
             size += 40
@@ -183,7 +186,7 @@ def least_size(row: Row) -> int:
     for value in row:
         if isinstance(value, str):
             size += 3 + len(value.encode("utf-8", "replace")) + len(_ESCAPED.findall(value))
-        elif isinstance(value, bytes | bytearray | memoryview):
+        elif isinstance(value, _BYTES):
             size += 3 + len(value)
         else:
             size += 2
