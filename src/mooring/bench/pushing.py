@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Protocol
 
 from .contenders import Contender
 from .private_database import PrivateDatabase
@@ -16,6 +19,7 @@ from .resources import resources
 from .session import Session
 
 TOKEN: Final = "the-token-of-all-devices-of-this-benchmark"  # noqa: S105 - it protects nothing
+A_TIME: Final = "'2026-01-01 00:00:00.000'"
 PATIENCE: Final = 90.0
 
 
@@ -35,12 +39,12 @@ class Pushed:
     cpu: float
 
 
-class Tables:
+class Tables(Protocol):
     """A database with the gateway's tables, the same for all, made anew for each run."""
 
-    def __init__(self, database: PrivateDatabase, devices: int) -> None:
-        self._database = database
-        self._devices = devices
+    @property
+    def url(self) -> str:
+        """Where it is."""
 
     def renew(self) -> None:
         """Empty tables, made by the gateway's own migrations, and the devices in them.
@@ -48,24 +52,80 @@ class Tables:
         Raises:
             ProcessFailed: they cannot be made.
         """
-        self._database.query("DROP DATABASE bench")
-        self._database.query("CREATE DATABASE bench")
-        command = [sys.executable, "-m", "mooring", "database", "migrate", "--database", self._database.url]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-        if done.returncode:
-            raise ProcessFailed(f"{' '.join(command)}: {done.stderr[-2000:]}")
-        token = hashlib.sha256(TOKEN.encode()).hexdigest()
-        values = ",".join(f"('bench-{number}', X'{token}', UTC_TIMESTAMP())" for number in range(self._devices))
-        self._database.query(f"INSERT INTO bench.devices (name, token_hash, created_at) VALUES {values}")  # noqa: S608
 
     def count(self) -> int:
         """Rows that are stored."""
+
+
+class MariaDBTables:
+    """See Tables.
+
+    Args:
+        database: the server.
+        devices: how many there are.
+    """
+
+    def __init__(self, database: PrivateDatabase, devices: int) -> None:
+        self._database = database
+        self._devices = devices
+        self.url = database.url
+
+    def renew(self) -> None:
+        """See Tables."""
+        self._database.query("DROP DATABASE bench")
+        self._database.query("CREATE DATABASE bench")
+        _migrate(self.url)
+        self._database.query(f"INSERT INTO bench.devices {_devices(self._devices, 'UTC_TIMESTAMP()')}")
+
+    def count(self) -> int:
+        """See Tables."""
         return int(str(self._database.query("SELECT COUNT(*) FROM bench.pushes")[0][0]))
 
 
-def push(
-    session: Session, contender: Contender, database: PrivateDatabase, devices: int, load: dict[str, Any]
-) -> Pushed:
+class SQLiteTables:
+    """See Tables.
+
+    Args:
+        folder: for the file.
+        devices: how many there are.
+    """
+
+    def __init__(self, folder: Path, devices: int) -> None:
+        self._path = folder / "bench.db"
+        self._devices = devices
+        self.url = f"sqlite:///{self._path}"
+
+    def renew(self) -> None:
+        """See Tables."""
+        for name in self._path.parent.glob(f"{self._path.name}*"):
+            name.unlink()
+        _migrate(self.url)
+        self._query(f"INSERT INTO devices {_devices(self._devices, A_TIME)}")
+
+    def count(self) -> int:
+        """See Tables."""
+        return int(self._query("SELECT COUNT(*) FROM pushes")[0][0])
+
+    def _query(self, sql: str) -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as connection:
+            return connection.execute(sql).fetchall()
+
+
+def _migrate(url: str) -> None:
+    command = [sys.executable, "-m", "mooring", "database", "migrate", "--database", url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise ProcessFailed(f"{' '.join(command)}: {done.stderr[-2000:]}")
+
+
+def _devices(count: int, now: str) -> str:
+    token = hashlib.sha256(TOKEN.encode()).hexdigest()
+    return "(name, token_hash, created_at) VALUES " + ",".join(
+        f"('bench-{number}', X'{token}', {now})" for number in range(count)
+    )
+
+
+def push(session: Session, contender: Contender, tables: Tables, devices: int, load: dict[str, Any]) -> Pushed:
     """Have devices push to a server.
 
     Args:
@@ -75,9 +135,8 @@ def push(
         ProcessFailed: the server refused a push, or acknowledged one that is not in the table.
     """
     settings = session.settings
-    tables = Tables(database, devices)
     tables.renew()
-    with session.start(contender, database.url) as server:
+    with session.start(contender, tables.url) as server:
         task = {
             "port": server.port,
             "devices": devices,
@@ -102,11 +161,11 @@ def push(
     )
 
 
-def bare_driver(session: Session, contender: Contender, database: PrivateDatabase, devices: int) -> float:
+def bare_driver(session: Session, contender: Contender, tables: Tables) -> float:
     """Rows per second that one connection of the driver stores by INSERTs of 500 rows."""
-    Tables(database, devices).renew()
+    tables.renew()
     script = contender.command(0)[:-1]
-    command = [*script, database.url, str(session.settings.window)]
+    command = [*script, tables.url, str(session.settings.window)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise ProcessFailed(f"{contender.name}: {done.stderr[-2000:]}")

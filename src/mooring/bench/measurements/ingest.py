@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 from ..contenders import INGEST, INGEST_DRIVER, INGEST_OURS, INGEST_PEERS, INGEST_SINGLE, INGEST_THREADS, Contender
 from ..goals import Goal, Source
 from ..private_database import PrivateDatabase
-from ..pushing import bare_driver, push
+from ..pushing import MariaDBTables, SQLiteTables, Tables, bare_driver, push
 from ..session import Session
 
 BENCHMARK: Final = "ingest"
@@ -18,21 +20,28 @@ RATE: Final = "acknowledged"
 P99: Final = "p99"
 P99_AT_HALF: Final = "at half the peak rate"
 BEST: Final = "the best peer"
+SQLITE_CASE: Final = "SQLite, "
 DRIVER_CASE: Final = "one connection, no server"
 
 
 def measure(session: Session, contenders: Sequence[Contender] = INGEST) -> None:
     """Rate and latency at both depths, then the latency at half of what each reached."""
+    with tempfile.TemporaryDirectory(prefix="mooring-") as folder:
+        tables = SQLiteTables(Path(folder), DEVICES)
+        for depth in DEPTHS:
+            one = _closed(session, tables, depth, SQLITE_CASE)
+            session.rounds(f"ingest, SQLite, depth {depth}", [INGEST_OURS, INGEST_SINGLE], one)
     missing = PrivateDatabase.missing()
     if missing:
         session.leave_out("bench ingest", f"not installed: {missing}")
         return
     taking_part = session.available(contenders)
     with PrivateDatabase(small=False) as database:
-        session.rounds(DRIVER_CASE, [INGEST_DRIVER], _driver(session, database))
+        mariadb = MariaDBTables(database, DEVICES)
+        session.rounds(DRIVER_CASE, [INGEST_DRIVER], _driver(session, mariadb))
         for depth in DEPTHS:
-            session.rounds(f"ingest, depth {depth}", taking_part, _closed(session, database, depth))
-        session.rounds("ingest, half the peak", taking_part, _half(session, database))
+            session.rounds(f"ingest, depth {depth}", taking_part, _closed(session, mariadb, depth))
+        session.rounds("ingest, half the peak", taking_part, _half(session, mariadb))
     _keep_best(session)
 
 
@@ -41,20 +50,20 @@ def case(depth: int) -> str:
     return f"{DEVICES} devices, depth {depth}"
 
 
-def _driver(session: Session, database: PrivateDatabase) -> Callable[[Contender], str]:
+def _driver(session: Session, tables: Tables) -> Callable[[Contender], str]:
     def measure_one(contender: Contender) -> str:
-        rate = bare_driver(session, contender, database, DEVICES)
+        rate = bare_driver(session, contender, tables)
         session.keep(BENCHMARK, DRIVER_CASE, contender.name)(RATE, "1/s", rate)
         return f"{rate:,.0f}/s"
 
     return measure_one
 
 
-def _closed(session: Session, database: PrivateDatabase, depth: int) -> Callable[[Contender], str]:
-    return lambda contender: _push(session, database, contender, case(depth), {"depth": depth})
+def _closed(session: Session, tables: Tables, depth: int, prefix: str = "") -> Callable[[Contender], str]:
+    return lambda contender: _push(session, tables, contender, prefix + case(depth), {"depth": depth})
 
 
-def _half(session: Session, database: PrivateDatabase) -> Callable[[Contender], str]:
+def _half(session: Session, tables: Tables) -> Callable[[Contender], str]:
     """An open loop at half the best rate that this contender has reached in this run."""
 
     def measure_one(contender: Contender) -> str:
@@ -62,16 +71,17 @@ def _half(session: Session, database: PrivateDatabase) -> Callable[[Contender], 
             max(figure.values)
             for figure in session.results.figures()
             if figure.key.benchmark == BENCHMARK
+            and figure.key.case in map(case, DEPTHS)
             and figure.key.contender == contender.name
             and figure.key.measure == RATE
         ]
-        return _push(session, database, contender, P99_AT_HALF, {"rate": max(rates, default=1000.0) / 2})
+        return _push(session, tables, contender, P99_AT_HALF, {"rate": max(rates, default=1000.0) / 2})
 
     return measure_one
 
 
-def _push(session: Session, database: PrivateDatabase, contender: Contender, name: str, load: dict[str, Any]) -> str:
-    pushed = push(session, contender, database, DEVICES, load)
+def _push(session: Session, tables: Tables, contender: Contender, name: str, load: dict[str, Any]) -> str:
+    pushed = push(session, contender, tables, DEVICES, load)
     keep = session.keep(BENCHMARK, name, contender.name)
     keep("reached" if "rate" in load else RATE, "1/s", pushed.rate)
     keep("p50", "ms", pushed.p50 * 1e3)
