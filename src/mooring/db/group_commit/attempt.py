@@ -103,7 +103,9 @@ class Attempt:
         rows = self._table.in_order(self._entries)
         if not rows:
             return Verdict(is_committed=True)
-        chunks = list(self._split(rows, server.most_bytes - self._table.statements.head_size()))
+        most_bytes = server.most_bytes - self._table.statements.head_size()
+        fits = sum(entry.size for entry in self._entries) <= most_bytes
+        chunks = [rows] if fits else list(self._split(rows, most_bytes))
         if len(chunks) > 1 or self._needs_transaction(lease):
             return self._run_in_transaction(lease, server, chunks)
         insert = self._table.statements.insert(server, self._mode, rows, self._table.literals(lease.raw))

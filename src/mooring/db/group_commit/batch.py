@@ -162,6 +162,7 @@ class Committer:
         if verdict.is_committed:
             outcomes += [(entry, None) for entry in others]
             self._tally.note_commit(rows_of(others), seconds)
+            self._results.last_error = None  # what went wrong before is no reason any more
             if verdict.was_compared:
                 self._tally.note("repeated", rows_of(others))
             others = []

@@ -19,7 +19,7 @@ class Results:
         label: for messages.
 
     Attributes:
-        last_error: why the last attempt failed; for messages, so it is read and written without a lock.
+        last_error: why the last attempt failed, None after a commit; for messages, so it needs no lock.
     """
 
     def __init__(self, queue: Queue, tally: Tally, label: str) -> None:
