@@ -9,7 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fixtures_mariadb import mariadb, mariadb_template, mariadb_url, mysql9, mysql9_url, own_mariadb  # noqa: F401
+from fixtures_mariadb import (  # noqa: F401
+    mariadb,
+    mariadb_template,
+    mariadb_url,
+    mysql9,
+    mysql9_template,
+    mysql9_url,
+    own_mariadb,
+    own_mysql9,
+)
 from leaks import Leaks
 
 

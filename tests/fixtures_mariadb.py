@@ -48,15 +48,27 @@ def mariadb_url(mariadb: MariaDB) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def mysql9() -> Iterator[MySQL9]:
-    """One MySQL 9 server for the whole run, with users of caching_sha2_password."""
-    root = mysql9_root()
+def mysql9_template() -> Iterator[Path]:
+    """A data folder to make MySQL 9 servers from, made once per test run."""
     folder = Path(tempfile.mkdtemp(prefix="my9-", dir="/tmp"))
     try:
-        with MySQL9(make_mysql9_template(folder, root), root) as server:
-            yield server
+        yield make_mysql9_template(folder, mysql9_root())
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def mysql9(mysql9_template: Path) -> Iterator[MySQL9]:
+    """One MySQL 9 server for the whole run, with users of caching_sha2_password."""
+    with MySQL9(mysql9_template, mysql9_root(), copy=True) as server:
+        yield server
+
+
+@pytest.fixture
+def own_mysql9(mysql9_template: Path) -> Iterator[MySQL9]:
+    """A MySQL 9 server for one test, to be killed and started again."""
+    with MySQL9(mysql9_template, mysql9_root(), copy=True) as server:
+        yield server
 
 
 @pytest.fixture

@@ -7,12 +7,10 @@ import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
-from mariadb import DATABASE, MariaDB, free_port
+from mariadb import free_port
 from processes import PythonProcess
 from waiting import wait_until
 
@@ -173,88 +171,3 @@ def test_a_device_makes_64_pushes_without_an_answer_and_a_second_signal_ends_the
             process.signal(signal.SIGINT)
             assert process.wait(5) == 1
             assert "64 pushed, 0 acknowledged, 0 refused, 64 unanswered" in process.output
-
-
-# The kill tests: the server is killed twice, and MariaDB once, while a fleet pushes. They are the promise of the whole
-# program: what was acknowledged is there, once, and as it was sent. A fault comes when so many pushes are stored, not
-# after so many seconds, so that a slow machine takes longer and proves the same.
-
-COUNT = "SELECT COUNT(*), COUNT(DISTINCT device_id) FROM pushes"
-DEVICES = 200
-STRETCH = 800
-"""Pushes that are stored between two faults: two seconds' worth."""
-
-Count = Callable[[], tuple[int, int]]
-"""Returns how many pushes are stored, and of how many devices."""
-
-
-@contextmanager
-def fleet_at(url: str, count: Count) -> Iterator[Callable[[], None]]:
-    """A fleet that pushes to a gateway; gives a function that kills the gateway and starts it again.
-
-    At the end it is seen whether all that was acknowledged is there.
-    """
-    port = free_port()
-    with ExitStack() as stack:
-
-        def start() -> PythonProcess:
-            server = stack.enter_context(serve(port, url))
-            server.wait_for_line("listening")
-            return server
-
-        def restart() -> None:
-            nonlocal server
-            server.kill()
-            time.sleep(0.3)  # so that devices meet a port where nobody listens
-            server = start()
-
-        server = start()
-        options = ("--devices", str(DEVICES), "--rate", "2", "--verify", url)
-        simulation = stack.enter_context(simulate(port, *options))
-        await_pushes(count)
-        wait_until(lambda: count()[1] == DEVICES)
-        yield restart
-        simulation.signal(signal.SIGINT)
-        assert simulation.wait(60) == 0
-        counts = verified(simulation.output)
-        assert counts["missing"] == counts["altered"] == counts["doubled"] == 0
-        assert counts["acknowledged"] >= 3 * STRETCH
-        reconnects = re.search(r"(\d+) reconnects$", simulation.output.split("verified")[0].strip())
-        assert reconnects is not None
-        assert int(reconnects[1]) >= DEVICES  # each at least once: who waits to try again may miss the second server
-
-
-def await_pushes(count: Count) -> None:
-    """Return when another stretch of pushes has been stored."""
-    before, _ = count()
-    wait_until(lambda: count()[0] >= before + STRETCH, timeout=40)
-
-
-@pytest.mark.timeout(180)
-def test_nothing_acknowledged_is_lost_when_the_server_is_killed_twice(folder: Path) -> None:
-    def count() -> tuple[int, int]:
-        with closing(sqlite3.connect(folder / "x.db")) as database:
-            return database.execute(COUNT).fetchone()
-
-    with fleet_at(f"sqlite:///{folder}/x.db", count) as kill_and_restart:
-        kill_and_restart()
-        await_pushes(count)
-        kill_and_restart()
-        await_pushes(count)
-
-
-@pytest.mark.timeout(180)
-def test_nothing_acknowledged_is_lost_when_the_server_is_killed_twice_and_mariadb_once(own_mariadb: MariaDB) -> None:
-    def count() -> tuple[int, int]:
-        ((pushes, devices),) = own_mariadb.query(COUNT.replace("pushes", f"{DATABASE}.pushes"))
-        return int(str(pushes)), int(str(devices))
-
-    with fleet_at(own_mariadb.url(), count) as kill_and_restart:
-        kill_and_restart()
-        await_pushes(count)
-        own_mariadb.kill()
-        time.sleep(0.5)
-        own_mariadb.start()
-        await_pushes(count)
-        kill_and_restart()
-        await_pushes(count)

@@ -125,6 +125,8 @@ def test_what_the_gateway_cannot_take_now_is_sent_again() -> None:
     def script(connection: Connection, message: dict[str, Any]) -> bytes | None:
         if message["op"] == "hello":
             return welcome()
+        if message["op"] == "bye":
+            return None
         asked.append(message["seq"])
         if len(asked) < 3:
             error = {"op": "error", "of": "push", "seq": message["seq"], "code": "busy", "retry": True, "detail": ""}
