@@ -76,6 +76,21 @@ def test_a_drain_closes_connections_one_after_the_other_and_serves_them_until_th
         assert len({round(end, 2) for end in ends}) > 5  # not all at the same moment
 
 
+def test_the_command_drain_is_the_same_as_term_and_twice_is_harmless(app: Path) -> None:
+    env = {"XDG_RUNTIME_DIR": str(app)}
+    options = ("--admin", "127.0.0.1:0", "--set", "drain_spread=5s")
+    with PythonProcess(*SERVE, "app", *options, cwd=app, env=env) as process, Device(address_of(process)) as device:
+        device.send(b"slow")
+        device.send(b"hello")
+        for _ in range(2):
+            with PythonProcess(*MOORING, "drain", "--timeout", "1", cwd=app, env=env) as command:
+                assert command.wait() == 0, command.output
+            process.wait_for_line("SIGTERM: draining")
+        assert process.wait() == 0
+        assert "stopped at once" not in process.output
+        assert "did not end within 1 s" in process.output
+
+
 def test_the_drain_ends_after_its_timeout_whatever_runs(app: Path) -> None:
     with PythonProcess(*SERVE, "app", "--drain-timeout", "300ms", cwd=app) as process:
         with Device(address_of(process)) as device:
