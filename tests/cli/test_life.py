@@ -16,6 +16,7 @@ from devices import Device
 from processes import PythonProcess
 
 from mooring import ConnectionClosed
+from mooring.cli.admin_client import find_client
 
 MOORING = ("-m", "mooring")
 SERVE = (*MOORING, "serve")
@@ -74,6 +75,23 @@ def test_a_drain_closes_connections_one_after_the_other_and_serves_them_until_th
         assert process.wait() == 0
         assert served > 20  # those whose turn had not come were served meanwhile
         assert len({round(end, 2) for end in ends}) > 5  # not all at the same moment
+
+
+def test_the_command_drain_is_the_same_as_term_and_twice_is_harmless(
+    app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(app))
+    monkeypatch.delenv("MOORING_ADMIN_TOKEN", raising=False)
+    with PythonProcess(*SERVE, "app", "--admin", "127.0.0.1:0", cwd=app) as process:
+        with Device(address_of(process)) as device:
+            device.send(b"slow")
+            client = find_client(None, None)
+            for _ in range(2):
+                client.post("/drain", timeout=2)
+            assert process.wait() == 0
+    assert process.output.count("SIGTERM: draining") == 1
+    assert "stopped at once" not in process.output
+    assert "did not end within 2 s" in process.output
 
 
 def test_the_drain_ends_after_its_timeout_whatever_runs(app: Path) -> None:

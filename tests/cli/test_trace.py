@@ -180,4 +180,4 @@ def test_a_wrong_token_and_a_stream_that_breaks_off_are_one_line_each(side: Admi
 
 
 def test_a_time_that_is_none_is_wrong_usage(side: AdminSide, token_file: str) -> None:
-    assert "30s, 5m or 1h30m" in traced(side, token_file, "a", "--for", "soon", returncode=2)
+    assert "such as 10s" in traced(side, token_file, "a", "--for", "soon", returncode=2)

@@ -99,7 +99,7 @@ def _gateway(loaded: Loaded) -> Server:
         pool = _open_pool(loaded.settings, DEFAULT_DATABASE, max_waiting=MOST_WAITING)
         return make_gateway(database=pool, **options)
     except (TypeError, ValueError, ImportError) as exc:
-        refuse(loaded, str(exc), *_given_paths(loaded))
+        refuse(loaded, str(exc), *_given_paths(loaded, str(exc)))
 
 
 def _configured(server: Server, loaded: Loaded) -> Server:
@@ -110,15 +110,15 @@ def _configured(server: Server, loaded: Loaded) -> Server:
             options["heartbeat"] = _heartbeat(server, *loaded.settings.heartbeat)
         server.reconfigure(**options)
     except (TypeError, ValueError, RuntimeError, ImportError) as exc:
-        refuse(loaded, str(exc), *_given_paths(loaded))
+        refuse(loaded, str(exc), *_given_paths(loaded, str(exc)))
     return server
 
 
-def _given_paths(loaded: Loaded) -> list[tuple[str, ...]]:
-    """What may be meant by an error of a server: the settings that are its arguments, command line first."""
+def _given_paths(loaded: Loaded, text: str) -> list[tuple[str, ...]]:
+    """What may be meant by an error of a server: settings that are its arguments, those first that the text names."""
     kinds = ("command line", "environment", "file")
-    paths = [path for path in loaded.origins if path[0] not in ("log", "gateway", "targets", "app_dir", "factory")]
-    return sorted(paths, key=lambda path: kinds.index(loaded.origins[path].kind))
+    paths = [path for path in loaded.origins if path[0] not in ("log", "admin", "targets", "app_dir", "factory")]
+    return sorted(paths, key=lambda path: (path[-1] not in text, kinds.index(loaded.origins[path].kind)))
 
 
 def _arguments(settings: Settings) -> dict[str, Any]:

@@ -50,9 +50,10 @@ def connection_counts(text: str) -> tuple[int, int]:
 
 def duration(text: str) -> float:
     """A time with its unit, such as ``10s``, ``1h`` or ``30d``: seconds."""
-    if text[-1:].isdigit():
-        raise click.BadParameter(f"{text!r}: write a number and its unit, such as 10s, 1h or 30d")
     try:
-        return float(Duration.parse(text))
-    except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
+        seconds = float(Duration.parse(text))
+    except ValueError:
+        seconds = 0.0
+    if not seconds or text[-1:].isdigit():
+        raise click.BadParameter(f"{text!r}: write a number and its unit, such as 10s, 1h or 30d")
+    return seconds

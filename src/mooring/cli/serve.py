@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -74,14 +75,27 @@ def _run(servers: list[Server], loaded: Loaded, read: Callable[[], Loaded]) -> N
 
     life.actions = {signal.SIGHUP: reload, signal.SIGUSR2: lambda: log_dump(servers)}
     life.tick = lambda: notifier.tick(servers)
-    life.stopping = lambda: notifier.stopping(life.drain_timeout)
+    draining = threading.Lock()  # held from the beginning of the drain on: a second TERM would end it at once
+
+    def stopping() -> None:
+        draining.acquire(blocking=False)
+        notifier.stopping(life.drain_timeout)
+
+    def drain(timeout: float | None) -> None:
+        """What the admin side does for `mooring drain`: the same as TERM."""
+        if timeout is not None:
+            life.drain_timeout = timeout
+        if draining.acquire(blocking=False):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    life.stopping = stopping
 
     def started() -> None:
         _announce(servers, loaded, facts)
         notifier.ready(servers)
 
     try:
-        with admin_side(servers, admin_options(loaded), **parts_of(servers)) as facts:
+        with admin_side(servers, admin_options(loaded), drain=drain, **parts_of(servers)) as facts:
             run_until_signal(servers, started, life=life)
     except MooringError as exc:
         raise Failed(str(exc)) from exc
