@@ -73,6 +73,17 @@ def test_the_commands_find_the_server_and_do_what_the_page_does(folder: Path) ->
             assert "closed" in mooring(folder, "database", "evict")
             assert "closes when" in mooring(folder, "connections", "close", str(row["id"]))
             assert list(device) == []
+        with Device(address_of(process)) as device:
+            device.log_in("meter-7")
+            parts = urlsplit(url)
+            asking = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=10)
+            headers = {"Authorization": f"Bearer {parts.fragment[2:]}", "Content-Type": "application/json"}
+            path = "/api/v1/servers/1/devices/meter-7/commands"
+            asking.request("POST", path, json.dumps({"data": {"reboot": True}}), headers)
+            assert json.loads(asking.getresponse().read())["detail"].startswith("command 1 is stored for meter-7")
+            asking.close()
+            command = device.hear()
+            assert (command["op"], command["id"], command["data"]) == ("command", 1, {"reboot": True})
         gone = mooring(folder, "connections", "close", str(row["id"]), code=1)
         assert gone.startswith(f"mooring: there is no connection {row['id']}")
         assert "draining" in mooring(folder, "drain")
