@@ -8,13 +8,17 @@ import re
 import signal
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from devices import Device
 from processes import PythonProcess
 
+from mooring.cli.admin_parts import parts_of
 from mooring.cli.runtime import (
     Running,
     UnsafeFolderError,
@@ -73,6 +77,17 @@ def test_the_commands_find_the_server_and_do_what_the_page_does(folder: Path) ->
             assert "closed" in mooring(folder, "database", "evict")
             assert "closes when" in mooring(folder, "connections", "close", str(row["id"]))
             assert list(device) == []
+        with Device(address_of(process)) as device:
+            device.log_in("meter-7")
+            parts = urlsplit(url)
+            asking = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=10)
+            headers = {"Authorization": f"Bearer {parts.fragment[2:]}", "Content-Type": "application/json"}
+            path = "/api/v1/servers/1/devices/meter-7/commands"
+            asking.request("POST", path, json.dumps({"data": {"reboot": True}}), headers)
+            assert json.loads(asking.getresponse().read())["detail"].startswith("command 1 is stored for meter-7")
+            asking.close()
+            command = device.hear()
+            assert (command["op"], command["id"], command["data"]) == ("command", 1, {"reboot": True})
         gone = mooring(folder, "connections", "close", str(row["id"]), code=1)
         assert gone.startswith(f"mooring: there is no connection {row['id']}")
         assert "draining" in mooring(folder, "drain")
@@ -149,3 +164,34 @@ def test_the_folder_for_words_is_the_users_alone(folder: Path, monkeypatch: pyte
     runtime_folder().chmod(0o755)
     with pytest.raises(UnsafeFolderError, match="this user alone"):
         runtime_folder()
+
+
+class Listened:
+    """As much of a server as a trace needs."""
+
+    def __init__(self, connections: set[int]) -> None:
+        self.connections = connections
+        self.stops = 0
+
+    def listen(self, put: Callable[[Any], None], *, connection: int | None, **whom: object) -> Callable[[], None]:
+        if connection is not None and connection not in self.connections:
+            raise KeyError(connection)
+        put(SimpleNamespace(as_dict=lambda: {"connection": connection}))
+        return self.stop
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+def test_a_trace_listens_to_the_server_that_has_the_connection() -> None:
+    servers = [Listened({1}), Listened({2})]
+    tap = parts_of(servers)["tap"]  # type: ignore[arg-type]
+    heard: list[dict[str, Any]] = []
+    stop = tap(connection=2, device=None, peer=None, put=heard.append)
+    assert heard == [{"connection": 2}]
+    stop()
+    assert [server.stops for server in servers] == [0, 1]
+    with pytest.raises(KeyError):
+        tap(connection=3, device=None, peer=None, put=heard.append)
+    tap(connection=None, device="meter-7", peer=None, put=heard.append)()
+    assert [server.stops for server in servers] == [1, 2]

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
+from ..gateway.checks import find_fault
 from ..gateway.errors import ErrorCode
+from ..gateway.messages import END_OF_TIME
 from ..gateway.server import Gateway
 from ..server import Server
-
-LARGEST_COMMAND: Final = 60_000
-"""Bytes: it goes in one line of at most 65,536, with an id and a time beside it."""
-
-DEEPEST: Final = 64
+from .send import LARGEST_COMMAND
 
 
 def parts_of(servers: Sequence[Server]) -> dict[str, Any]:
@@ -37,30 +35,25 @@ def protocol_errors(server: Server) -> dict[str, int]:
 
 
 def has_commands(server: Server) -> bool:
-    """Whether it is a gateway that keeps commands for devices."""
-    return hasattr(getattr(server, "store", None), "commands")
+    """Whether it is a gateway, which keeps commands for devices."""
+    return isinstance(server, Gateway)
 
 
-def send_command(server: Any, device: str, data: Any, expires: float) -> str:
+def send_command(server: Server, device: str, data: Any, expires: float) -> str:
     """Store a command, as ``mooring send`` does; see admin.controls.SendCommand."""
-    text = msgspec.json.encode(data).decode()
-    if len(text.encode()) > LARGEST_COMMAND:
-        raise ValueError(f"a command has at most {LARGEST_COMMAND} bytes, this one {len(text.encode())}")
-    if _is_deeper(data, DEEPEST):
-        raise ValueError(f"a command is nested at most {DEEPEST} deep")
+    assert isinstance(server, Gateway)
+    text = msgspec.json.encode(data)
+    fault = find_fault(text)
+    if fault is None and len(text) > LARGEST_COMMAND:
+        fault = f"a command has at most {LARGEST_COMMAND} bytes, this one {len(text)}"
+    if fault is not None:
+        raise ValueError(fault)
     number = server.store.devices.find(device)
     if number is None:
         raise KeyError(device)
     now = time.time()
-    command = server.store.commands.add(number, text, now, now + expires)
+    command = server.store.commands.add(number, text.decode(), now, min(now + expires, END_OF_TIME))
     return f"command {command} is stored for {device}, for {expires:g} s"
-
-
-def _is_deeper(data: Any, depth: int) -> bool:
-    inside = data.values() if isinstance(data, dict) else data if isinstance(data, list) else None
-    if inside is None:
-        return False
-    return depth == 0 or any(_is_deeper(one, depth - 1) for one in inside)
 
 
 class _Tap:

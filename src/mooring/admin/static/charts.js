@@ -36,7 +36,17 @@ export class Chart {
 
   draw() {
     if (!this.plot) this.build();
-    if (this.plot) this.plot.setData([this.times, ...this.values]);
+    if (!this.plot) return;
+    this.plot.setData([this.times, ...this.values]);
+    this.showLatest();
+  }
+
+  // The legend tells the latest values, unless somebody points at others.
+  showLatest() {
+    const { left } = this.plot.cursor;
+    if (this.times.length && (left === undefined || left === null || left < 0)) {
+      this.plot.setLegend({ idx: this.times.length - 1 });
+    }
   }
 
   build() {

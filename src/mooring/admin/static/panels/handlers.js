@@ -21,6 +21,6 @@ export function show(one) {
     { text: route.runs, title: `${count(route.on_loop)} calls on the loop, ${count(route.calls - route.on_loop)} elsewhere` },
     { text: count(route.calls), class: "n" },
     { text: joined(seconds(route.p99)), class: "n", title: `median ${joined(seconds(route.p50))}` },
-    { text: joined(seconds(route.longest)), class: "n" },
+    { text: joined(seconds(route.longest || (route.calls ? 0.00005 : 0))), class: "n" },
   ]), "no calls yet");
 }
