@@ -102,9 +102,10 @@ def test_one_connect_that_hangs_does_not_starve_the_others(server: FakeMySQL, mo
     """HikariCP's one adder thread hung in a read, and the whole pool with it."""
     monkeypatch.setattr(mysql, "CONNECT_TIMEOUT", 20.0)
     with MySQLConnectionPool(server.url(), max_size=4) as pool, ThreadPoolExecutor(2) as executor:
-        server.greet = lambda sock: server.closing.wait(20) and None
+        hangs = threading.Event()
+        server.greet = lambda sock: hangs.set() or (server.closing.wait(20) and None)
         first = executor.submit(pool.get_connection, 30)
-        wait_until(lambda: server.open)
+        assert hangs.wait(10)
         server.greet = None
         second = executor.submit(pool.get_connection, 30)
         for waiting in (first, second):
