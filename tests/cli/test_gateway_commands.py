@@ -86,7 +86,7 @@ def test_a_command_is_sent_and_its_answer_printed(url: str, gateway: Gateway) ->
         (("a", "NaN"), 2, "not JSON"),
         (("a", "1e999"), 2, "larger than any double"),
         (("a", '"' + "x" * 60_001 + '"'), 2, "at most 60000 bytes"),
-        (("a", "1", "--expires", "soon"), 2, "such as 10s"),
+        (("a", "1", "--expires", "soon"), 2, "such as"),
     ],
 )
 def test_a_command_that_cannot_be_sent_says_why(
