@@ -17,7 +17,7 @@ from waiting import wait_until
 from mooring import Heartbeat, Server
 from mooring.gateway import server as make_gateway
 
-WELCOME = b'{"op":"welcome","device":"x","v":1,"time":1,"heartbeat":30,"timeout":90,"last_seq":0,"max_message":1}'
+WELCOME = b'{"op":"welcome","device":"x","v":1,"time":1,"heartbeat":30,"timeout":90,"last_seq":0,"max_message":65536}'
 
 
 def serve(port: int, url: str) -> PythonProcess:
