@@ -8,17 +8,18 @@ import re
 import signal
 import socket
 import stat
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from devices import Device
 from processes import PythonProcess
+from waiting import wait_until
 
-from mooring.cli.admin_parts import parts_of
+from mooring import Client, Connection, Server
+from mooring.cli.admin_parts import tap_of
 from mooring.cli.runtime import (
     Running,
     UnsafeFolderError,
@@ -166,32 +167,23 @@ def test_the_folder_for_words_is_the_users_alone(folder: Path, monkeypatch: pyte
         runtime_folder()
 
 
-class Listened:
-    """As much of a server as a trace needs."""
-
-    def __init__(self, connections: set[int]) -> None:
-        self.connections = connections
-        self.stops = 0
-
-    def listen(self, put: Callable[[Any], None], *, connection: int | None, **whom: object) -> Callable[[], None]:
-        if connection is not None and connection not in self.connections:
-            raise KeyError(connection)
-        put(SimpleNamespace(as_dict=lambda: {"connection": connection}))
-        return self.stop
-
-    def stop(self) -> None:
-        self.stops += 1
-
-
 def test_a_trace_listens_to_the_server_that_has_the_connection() -> None:
-    servers = [Listened({1}), Listened({2})]
-    tap = parts_of(servers)["tap"]  # type: ignore[arg-type]
-    heard: list[dict[str, Any]] = []
-    stop = tap(connection=2, device=None, peer=None, put=heard.append)
-    assert heard == [{"connection": 2}]
-    stop()
-    assert [server.stops for server in servers] == [0, 1]
-    with pytest.raises(KeyError):
-        tap(connection=3, device=None, peer=None, put=heard.append)
-    tap(connection=None, device="meter-7", peer=None, put=heard.append)()
-    assert [server.stops for server in servers] == [1, 2]
+    def shout(connection: Connection, message: bytes) -> bytes:
+        return message.upper()
+
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Server(shout, bind="tcp://127.0.0.1:0")) for _ in range(2)]
+        client = stack.enter_context(Client(str(servers[1].addresses[0])))
+        client.send(b"first")
+        assert client.recv() == b"FIRST"
+        (connection,) = servers[1].connections
+        tap = tap_of(servers)
+        heard: list[dict[str, Any]] = []
+        stop = tap(connection=connection.id, device=None, peer=None, put=heard.append)
+        client.send(b"hello")
+        assert client.recv() == b"HELLO"
+        wait_until(lambda: {"in", "out"} <= {event["direction"] for event in heard})
+        assert [event["text"] for event in heard if event["direction"] == "in"] == ["hello."]
+        stop()
+        with pytest.raises(KeyError):
+            tap(connection=connection.id + 1_000_000, device=None, peer=None, put=heard.append)

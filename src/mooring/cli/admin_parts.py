@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -13,17 +13,21 @@ from ..gateway.errors import ErrorCode
 from ..gateway.messages import END_OF_TIME
 from ..gateway.server import Gateway
 from ..server import Server
+from ..tracing import listen_to
 from .send import LARGEST_COMMAND
+
+if TYPE_CHECKING:
+    from ..admin.trace import Tap  # needs the extra
 
 
 def parts_of(servers: Sequence[Server]) -> dict[str, Any]:
-    """The arguments of AdminSide that come from elsewhere, as far as these servers have them."""
-    parts: dict[str, Any] = {"protocol_errors": protocol_errors}
-    if any(has_commands(server) for server in servers):
-        parts |= {"send_command": send_command, "has_commands": has_commands}
-    if all(hasattr(server, "listen") for server in servers):
-        parts["tap"] = _Tap(servers)
-    return parts
+    """The arguments of AdminSide that come from elsewhere."""
+    return {
+        "tap": tap_of(servers),
+        "protocol_errors": protocol_errors,
+        "send_command": send_command,
+        "has_commands": has_commands,
+    }
 
 
 def protocol_errors(server: Server) -> dict[str, int]:
@@ -56,32 +60,14 @@ def send_command(server: Server, device: str, data: Any, expires: float) -> str:
     return f"command {command} is stored for {device}, for {expires:g} s"
 
 
-class _Tap:
-    """Listens to a connection of any of the servers; see admin.trace.Tap."""
+def tap_of(servers: Sequence[Server]) -> Tap:
+    """Listens to a connection of whichever server has it; see admin.trace.Tap."""
 
-    def __init__(self, servers: Sequence[Any]) -> None:
-        self._servers = servers
-
-    def __call__(
-        self, *, connection: int | None, device: str | None, peer: str | None, put: Callable[[dict[str, Any]], None]
+    def tap(
+        *, connection: int | None, device: str | None, peer: str | None, put: Callable[[dict[str, Any]], None]
     ) -> Callable[[], None]:
-        """Begin to listen; returns what ends it."""
-        stops: list[Callable[[], None]] = []
+        whom = {"connection": connection, "name": device, "peer": peer}
+        given = {word: value for word, value in whom.items() if value is not None}
+        return listen_to(servers, lambda event: put(event.as_dict()), **given)
 
-        def stop() -> None:
-            for one in stops:
-                one()
-
-        for server in self._servers:
-            try:
-                stops.append(
-                    server.listen(lambda event: put(event.as_dict()), connection=connection, name=device, peer=peer)
-                )
-            except KeyError:
-                continue  # it is another server's
-            except BaseException:
-                stop()
-                raise
-        if not stops:
-            raise KeyError(connection)
-        return stop
+    return tap
