@@ -207,6 +207,17 @@ print("restored", signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True
         assert "restored True" in process.output
 
 
+@pytest.mark.parametrize(("before", "after"), [("0.005", "0.0005"), ("0.02", "0.02")])
+def test_run_lets_threads_that_compute_hand_over_sooner_unless_somebody_has_decided(before: str, after: str) -> None:
+    code = f"""
+sys.setswitchinterval({before})
+server = Server(echo, bind="tcp://127.0.0.1:0")
+run_until_signal([server], lambda: print("interval %.4f." % sys.getswitchinterval(), flush=True))
+"""
+    with program(code) as process:
+        assert process.wait_for_line("interval ") == f"interval {float(after):.4f}."
+
+
 def test_run_raises_the_limit_of_descriptors_first() -> None:
     code = """
 import resource

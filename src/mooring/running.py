@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import resource
@@ -22,6 +23,12 @@ SPREAD_PER_CONNECTION = 0.002
 
 LONGEST_WAIT = 0.5
 """Seconds after which a signal is noticed at the latest."""
+
+
+DEFAULT_SWITCH_INTERVAL, SWITCH_INTERVAL = 0.005, 0.0005
+"""Seconds that a thread which computes keeps the interpreter while another one asks for it. The loop asks after every
+system call: at CPython's default, two threads that compute hold it up for 5 ms each time. Shorter than this the
+switches themselves begin to show."""
 
 
 class Runnable(Protocol):
@@ -90,6 +97,7 @@ def run_until_signal(
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("run() handles signals and so belongs to the main thread; elsewhere use start() and stop()")
     raise_descriptor_limit()
+    shorten_switch_interval()
     life = life if life is not None else Life(drain_timeout=stop_timeout)
     happenings: queue.SimpleQueue[int | None] = queue.SimpleQueue()  # its put() may be called by a signal handler
     starting, interrupted = True, False
@@ -207,6 +215,12 @@ def raise_descriptor_limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         except (OSError, ValueError):
             pass  # the soft one stands
+
+
+def shorten_switch_interval() -> None:
+    """Let threads that compute hand the interpreter over sooner, unless somebody has set another interval already."""
+    if math.isclose(sys.getswitchinterval(), DEFAULT_SWITCH_INTERVAL):
+        sys.setswitchinterval(SWITCH_INTERVAL)
 
 
 def _in_background(function: Callable[[], Any]) -> None:

@@ -540,7 +540,8 @@ class Server:
             self._loop.discard()  # initialized and never started
         if self._own_pool:
             self._threads.shutdown(wait=False, cancel_futures=True)
-            if self._loop is not None and self._serving is not None and self.model == "hybrid":
+            left_over = self._loop is not None and self.model == "hybrid" and self._loop.unfinished()
+            if left_over and self._loop is not None and self._serving is not None:
                 self._loop.release_queued({connection for _, connection, _ in self._serving.running()})
         try:
             self._resources.close()

@@ -54,7 +54,7 @@ class Failures:
     def note(self, exc: BaseException) -> None:
         """Count one more; beyond 64 groups a new one is only counted in ``total``."""
         lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(exc.__traceback__)]
-        key = hash((type(exc), tuple(lines)))
+        key = hash((type(exc).__module__, type(exc).__qualname__, *lines))
         now = self._clock()
         with self._lock:
             self.total += 1

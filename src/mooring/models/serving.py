@@ -380,7 +380,8 @@ class Serving:
         return f"{name} of {run.f_locals['connection']!r}"
 
     def _find_run(self, frame: FrameType | None) -> FrameType | None:
-        while frame is not None:
+        # Another thread may be on the move: CPython 3.11 has been seen to give something else than a frame then.
+        while isinstance(frame, FrameType):
             if frame.f_code is Serving.run.__code__ and frame.f_locals.get("self") is self:
                 return frame
             frame = frame.f_back
