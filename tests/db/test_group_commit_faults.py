@@ -63,9 +63,10 @@ def error_of(pending: Pending[Any]) -> BaseException | None:
     return None
 
 
+OVER_A_NETWORK = ["mariadb", "mysql9"]
+"""SQLite has no connection to lose."""
+
 KINDS: list[tuple[Callable[[Any], BaseException], bool]] = [
-    (faulty.lost, False),
-    (faulty.lost, True),
     (faulty.deadlock, False),
     (faulty.lock_wait, False),
     (faulty.disk_full, False),
@@ -84,8 +85,25 @@ def test_whatever_fails_at_any_statement_no_result_is_wrong_or_missing(
     is_after: bool,
     shape: str,
 ) -> None:
-    if pool.dialect == "sqlite" and make is faulty.lost:
-        pytest.skip("SQLite has no connection to lose")
+    fail_at_every_statement(pool, monkeypatch, make, is_after, shape)
+
+
+@pytest.mark.parametrize("url", OVER_A_NETWORK, indirect=True)
+@pytest.mark.parametrize("shape", ["single", "mixed"])
+@pytest.mark.parametrize("is_after", [False, True])
+def test_wherever_the_connection_is_lost_no_result_is_wrong_or_missing(
+    pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch, is_after: bool, shape: str
+) -> None:
+    fail_at_every_statement(pool, monkeypatch, faulty.lost, is_after, shape)
+
+
+def fail_at_every_statement(
+    pool: ConnectionPool,
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[Any], BaseException],
+    is_after: bool,
+    shape: str,
+) -> None:
     faults = Faults(pool, monkeypatch)
     faults.make, faults.is_after = make, is_after
     group = make_group(pool, on_duplicate="repeat", writers=1)
@@ -147,11 +165,10 @@ def test_a_deadlock_is_repeated_and_counted(
     assert len(rows(pool)) == 2
 
 
+@pytest.mark.parametrize("url", OVER_A_NETWORK, indirect=True)
 def test_rows_with_a_key_are_sent_again_when_the_connection_is_lost_after_the_statement(
     pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if pool.dialect == "sqlite":
-        pytest.skip("SQLite has no connection to lose")
     faults = Faults(pool, monkeypatch)
     group = make_group(pool, on_duplicate="fail")
     group.add((1, 1, "data")).result(30)
@@ -163,11 +180,10 @@ def test_rows_with_a_key_are_sent_again_when_the_connection_is_lost_after_the_st
     assert isinstance(error_of(group.add((1, 2, "data"))), pool.IntegrityError)
 
 
+@pytest.mark.parametrize("url", OVER_A_NETWORK, indirect=True)
 def test_rows_without_a_key_fail_as_unknown_when_the_connection_is_lost_after_the_statement(
     pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if pool.dialect == "sqlite":
-        pytest.skip("SQLite has no connection to lose")
     faults = Faults(pool, monkeypatch)
     group = pool.group_commit("journal", ("device", "n"))
     group.add((1, 1)).result(30)
@@ -201,9 +217,8 @@ def waiting_insert(mariadb: MariaDB) -> int | None:
     return found[0][0] if found else None
 
 
+@pytest.mark.parametrize("url", OVER_A_NETWORK, indirect=True)
 def test_a_row_that_kills_every_connection_fails_alone(pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if pool.dialect == "sqlite":
-        pytest.skip("SQLite has no connection to lose")
     insert = pool._driver.cursor
 
     def cursor(connection: Any) -> Any:
