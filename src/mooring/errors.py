@@ -71,3 +71,11 @@ class PoolClosed(PoolError):
 
 class CommitUnknown(PoolError):
     """The connection was lost during COMMIT: the transaction may be stored or not."""
+
+
+def text_of(exc: BaseException) -> str:
+    """What an exception says; never raises, as the ``__str__`` of somebody else's class may."""
+    try:
+        return str(exc)
+    except Exception:  # noqa: BLE001
+        return f"({type(exc).__qualname__} cannot say what it is)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import resource
 import select
@@ -374,7 +375,12 @@ class Server:
                 their stacks and left behind. None: no limit.
             spread: seconds over which the connections are closed, each one being served until its turn comes, so that
                 devices do not all come back at the same moment.
+
+        Raises:
+            ValueError: ``spread`` is negative or endless.
         """
+        if not 0 <= spread < math.inf:
+            raise ValueError(f"stop(): spread is {spread!r}; it must be 0 or more seconds")
         self._check_process()
         if self._must_not_wait():
             again = partial(self.stop, timeout, spread=spread)

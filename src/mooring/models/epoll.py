@@ -63,7 +63,10 @@ class EpollModel:
 
     def _serve(self, connection: Connection, items: list[Item]) -> None:
         """One service of a connection that is marked as served; what does not fit waits in the ready list."""
-        done = self.serving.run(connection, items, self._meter)
+        try:
+            done = self.serving.run(connection, items, self._meter)
+        except BaseException as exc:  # noqa: BLE001 - it must end one connection, not the loop
+            done = self.serving.give_up(connection, items, self._meter, exc)
         self._meter.forget()
         self._leave(connection, items, done)
 

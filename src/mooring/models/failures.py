@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from ..errors import text_of
+
 MOST_GROUPS: Final = 64
 LONGEST_SAMPLE: Final = 8192
 """Characters of a traceback that are kept: its end, which says what happened."""
@@ -67,7 +69,7 @@ class Failures:
                 return
         sample = "".join(traceback.format_exception(exc)).rstrip()[-LONGEST_SAMPLE:]
         place = "{}:{}".format(*lines[-1]) if lines else ""
-        fresh = _Group(type(exc).__qualname__, str(exc)[:500], place, now, sample)
+        fresh = _Group(type(exc).__qualname__, text_of(exc)[:500], place, now, sample)
         with self._lock:
             # Another thread may have brought the same one meanwhile.
             group = self._groups.setdefault(key, fresh)

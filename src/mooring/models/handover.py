@@ -214,7 +214,7 @@ class Handover:
         system_thread = threading.Thread(target=self._live, args=(thread,), name=thread.name, daemon=True)
         try:
             system_thread.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             with self._lock:
                 self._total -= 1
             return None

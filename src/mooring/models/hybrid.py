@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 
+from ..errors import QueueFull
 from ..handler import Route
 from ..net.connection import OUTBOX_MARK, CloseReason, Connection
 from ..net.loop import Item, Loop, RoleLost
@@ -143,7 +144,10 @@ class HybridModel(EpollModel):
         thread.open_service()
         if handover.watchdog_parked:
             handover.wake_watchdog()
-        done = self._run(connection, items, meter)
+        try:
+            done = self._run(connection, items, meter)
+        except BaseException as exc:  # noqa: BLE001 - the service must be ended, or two threads would lead
+            done = self.serving.give_up(connection, items, meter, exc)
         if not thread.end_service():
             self._finish_late(thread, connection, items, done)
         if meter.longest or meter.routes:
@@ -218,8 +222,9 @@ class HybridModel(EpollModel):
     def _post(self, connection: Connection) -> None:
         try:
             self._pool.post(self._work, connection)
-        except RuntimeError as exc:
-            # The pool is shut down, as at the end of a stop whose time is over, or the system gives it no thread.
+        except (RuntimeError, QueueFull) as exc:
+            # The pool is shut down, as at the end of a stop whose time is over, the system gives it no thread, or it
+            # is a pool of the user's with a limit, which many waiting connections have reached.
             with connection._lock:
                 connection._served = False
                 connection._inbox = None

@@ -14,7 +14,7 @@ from time import time as wall_clock
 from types import FrameType
 from typing import Any, Protocol
 
-from ..errors import ConnectionClosed, FrameError, MooringError
+from ..errors import ConnectionClosed, FrameError, MooringError, text_of
 from ..handler import Call, Handling, Route, describe
 from ..net.connection import LOST, OUTBOX_MARK, CloseReason, Connection, Event, PendingReply
 from ..net.rare import RareLog
@@ -182,6 +182,7 @@ class Serving:
         if tally is None or tally.owner is not tallies:
             tally = meter.turn_to(tallies)
         meter.route = self._route
+        counted = len(meter.routes) if traced else 0
         done, most = 0, len(items)
         if most > MESSAGES_PER_SERVICE:
             most = MESSAGES_PER_SERVICE
@@ -233,10 +234,22 @@ class Serving:
         tally.calls += done
         tally.seconds += last - started
         if meter.routes:
-            tally.count(meter.routes)
+            # Traced, a service runs its messages one by one, and those before have been counted.
+            tally.count(meter.routes[counted:])
         if replies:
             connection.reply(meter.take_replies())
         return done
+
+    def give_up(self, connection: Connection, items: list[Any], meter: Meter, exc: BaseException) -> int:
+        """``run`` itself failed: a fault of ours, or of a class of the user's that we asked for its text.
+
+        Returns:
+            As ``run``: nothing is left of the messages.
+        """
+        logger.critical("%r: serving it failed; it is aborted", connection, exc_info=exc)
+        meter.replies.clear()
+        connection.end(CloseReason.HANDLER, f"serving it failed: {type(exc).__name__}", dropping=True, abort=True)
+        return len(items)
 
     def _run_traced(self, connection: Connection, items: list[Any], meter: Meter, tap: Tap) -> int:
         """``run`` for a connection that somebody listens to: each message by itself, and told of."""
@@ -260,8 +273,8 @@ class Serving:
                 tap.served(
                     _bytes_of(item),
                     time=began,
-                    message=_decoded(found),
-                    route=self._name_of(found),
+                    message=_shown(_decoded, found),
+                    route=_shown(self._name_of, found),
                     where=where,
                     milliseconds=round((monotonic() - started) * 1000, 3),
                     detail=connection._close_detail if failed else None,
@@ -310,7 +323,10 @@ class Serving:
         items = self.take_inbox(connection)
         done = 0
         if items and not (self._pause.paused and items[0] is not LOST):
-            done = self.run(connection, items, meter)
+            try:
+                done = self.run(connection, items, meter)
+            except BaseException as exc:  # noqa: BLE001 - the mark must be cleared
+                done = self.give_up(connection, items, meter, exc)
             meter.forget()
         return self.finish(connection, items, done)
 
@@ -429,7 +445,7 @@ class Serving:
         name = self.handling.name
         if isinstance(exc, FrameError):
             self._rare.log(logging.INFO, "frame error", "%r: %s refused a message: %s", connection, name, exc)
-            connection.end(CloseReason.FRAME, str(exc), dropping=True)
+            connection.end(CloseReason.FRAME, text_of(exc), dropping=True)
             return
         if isinstance(exc, ConnectionClosed) and connection.close_reason is not None:
             # Peers come and go: no fault of the handler's, which had something to send and nobody to send it to.
@@ -450,6 +466,14 @@ class Serving:
 
 class WrongReplyError(MooringError, TypeError):
     """A handler returned something that is no reply."""
+
+
+def _shown(show: Callable[[Any], str | None], item: Any) -> str | None:
+    """What a trace shows of a message; the ``repr`` of what a user's decoder made may raise."""
+    try:
+        return show(item)
+    except Exception as exc:  # noqa: BLE001
+        return f"(cannot be shown: {type(exc).__name__})"
 
 
 def _decoded(item: Any) -> str | None:

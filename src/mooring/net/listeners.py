@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .connection import ENDING
 from .tap import Put, attach, detach
 from .trace_event import TraceEvent
 
 if TYPE_CHECKING:
     from .connection import Connection, Connections
+
+logger = logging.getLogger("mooring")
 
 MOST_CANDIDATES = 256
 EVENTS_OF_A_CANDIDATE = 32
@@ -52,7 +56,7 @@ class Listening:
 
     def hear(self, connection: Connection) -> list[TraceEvent]:
         """Listen to it; returns what it has said as a candidate, to be put first."""
-        if connection in self.heard:
+        if connection in self.heard or connection._phase >= ENDING:  # it would never be forgotten
             return []
         said = list(self.candidates.pop(connection, ()))
         kept = self._puts.pop(connection, None)
@@ -164,7 +168,10 @@ class Listeners:
                 else:
                     listening.forget(connection)
         for put, event in due:
-            put(event)
+            try:
+                put(event)
+            except BaseException:  # it must not fail the handler that identified the connection
+                logger.exception("a listener of %r failed", connection)
         if connection._tap is not None:
             connection._tap.note("named")
 

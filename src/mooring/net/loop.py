@@ -29,7 +29,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
-from ..errors import ConnectionClosed, FrameError
+from ..errors import ConnectionClosed, FrameError, text_of
 from ..framing import Framing
 from .acceptor import Acceptor
 from .address import pack_sockaddr
@@ -468,6 +468,8 @@ class Loop:
 
     @leader_only
     def _admit(self, connection: Connection) -> None:
+        if connection._phase >= ENDING:
+            return  # somebody found it in the table and aborted it before we got here
         if connection._socket.fileno() < 0:  # closed after all by the handle_new_connection that had it adopted
             connection._phase, connection._output_over = CLOSED, True
             self._table.remove(connection)
@@ -550,7 +552,7 @@ class Loop:
             return [*exc.messages, Event("malformed", exc)]
         except BaseException as exc:  # noqa: BLE001 - code of the user's, as above
             self.rare.log(logging.ERROR, "framing", "%r: the framing raised", connection, exc_info=True)
-            connection.end(CloseReason.HANDLER, f"the framing raised {exc!r}")
+            connection.end(CloseReason.HANDLER, f"the framing raised {type(exc).__name__}: {text_of(exc)}")
             return []
         if messages:
             connection._messages += len(messages)
@@ -844,7 +846,11 @@ class Loop:
                     next_beat = self._beats.next_beat(connection)
             except BaseException as exc:  # noqa: BLE001 - code of the user's, as above
                 self.rare.log(logging.ERROR, "beat", "%r: the heartbeat's message raised", connection, exc_info=True)
-                connection.end(CloseReason.HANDLER, f"the heartbeat's message raised {exc!r}", dropping=True)
+                connection.end(
+                    CloseReason.HANDLER,
+                    f"the heartbeat's message raised {type(exc).__name__}: {text_of(exc)}",
+                    dropping=True,
+                )
                 return beaten
             nearest = min(nearest, max(next_beat, now))
         if nearest < float("inf"):
@@ -858,7 +864,8 @@ class Loop:
         The kernel reports room only when a third of its buffer is free, which a slow peer may need minutes for.
         """
         unsent = unsent_bytes(connection)
-        if connection._stall is not None and unsent >= connection._stall.unsent:
+        stall = connection._stall
+        if stall is not None and stall.unsent and unsent >= stall.unsent:  # 0: nobody has looked yet
             return False
         connection._stall = Stall(now, unsent)
         return True
@@ -918,6 +925,8 @@ class Loop:
                 self.model.serve_ready()  # who was to be served in the next turn hears of the end now
         except Exception:
             logger.exception("the last turn failed")
+        if self._closing:
+            self._close_descriptors()
         with self._wake_lock:
             self._over = True
             os.close(self._wake_fd)

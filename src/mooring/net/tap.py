@@ -83,7 +83,7 @@ class Tap:
         for put in self._puts:
             try:
                 put(event)
-            except Exception:
+            except BaseException:  # code of the user's, on the loop's thread perhaps
                 logger.exception("a listener of %r failed; it is taken off", self._connection)
                 self.remove(put)
 
