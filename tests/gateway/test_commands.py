@@ -165,3 +165,18 @@ def test_ids_are_never_used_twice(store: Store) -> None:
     with store.database.lease() as lease:
         lease.execute("DELETE FROM commands WHERE id = %s", (number,))
     assert store.commands.add(device.id, "1", NOW, None) > number
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_answer_that_can_never_be_taken_ends_its_command_and_the_next_one_comes(
+    gateway: Gateway, connect: Connect
+) -> None:
+    device = connect(gateway)
+    device.log_in("a")
+    first, second = command(gateway, "a", "1"), command(gateway, "a", "2")
+    assert device.hear()["id"] == first
+    device.send(b'{"op":"done","id":%d,"result":%b}' % (first, b"[" * 70 + b"]" * 70))
+    heard = sorted((device.hear(), device.hear()), key=lambda said: said["op"])
+    assert heard[0] == {"op": "command", "id": second, "data": 2}
+    assert (heard[1]["code"], heard[1]["id"], heard[1]["retry"]) == ("bad_json", first, False)
+    assert "the device's answer was refused" in (row(gateway, first).error or "")

@@ -365,3 +365,12 @@ def test_the_database_can_be_replaced_before_the_start_and_not_taken_away(folder
 def test_what_is_the_gateways_own_cannot_be_given(name: str) -> None:
     with pytest.raises(TypeError, match=name):
         server(**{name: None})
+
+
+def test_a_batch_that_comes_again_leaves_nothing_behind_in_memory(gateway: Gateway, connect: Connect) -> None:
+    device = connect(gateway)
+    device.log_in("a")
+    batch = [{"at": 1763879997.5, "data": number} for number in range(20)]
+    for _ in range(3):
+        assert device.ask(op="push", seq=1, batch=batch) == {"op": "ack", "seq": 20}
+    assert gateway.writer._repeated == set()  # type: ignore[attr-defined]

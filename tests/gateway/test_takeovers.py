@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from mooring.gateway import takeovers
+from mooring.gateway.roll_call import RollCall
 from mooring.gateway.takeovers import Takeovers
+from mooring.gateway.times import to_text
 
 
 class Clock:
@@ -56,3 +62,26 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(1000):
         watch.note(str(number))
     assert len(watch._names) == 100
+
+
+def test_a_login_in_the_future_was_written_by_a_wrong_clock_and_sends_nobody_away() -> None:
+    away: list[str] = []
+    now = time.time()
+    stored = {"value": to_text(now + 3600)}
+
+    class Devices:
+        def roll_call(self, numbers: list[int]) -> dict[int, tuple[None, str]]:
+            return dict.fromkeys(numbers, (None, stored["value"]))
+
+    visit: Any = SimpleNamespace(
+        device=SimpleNamespace(id=1, token_hash=None),
+        connected_at=to_text(now - 10),
+        connection=SimpleNamespace(close_reason=None),
+        send_away=lambda reason, retry_after: None,
+    )
+    roll_call = RollCall(Devices(), [], lambda visit, reason: away.append(reason))  # type: ignore[arg-type]
+    roll_call._call([visit])
+    assert away == []
+    stored["value"] = to_text(now - 5)
+    roll_call._call([visit])
+    assert away == ["replaced"]

@@ -49,6 +49,8 @@ def send(device: str, data: str, expires: float | None, wait: float | None, url:
         fault = f"a command has at most {LARGEST_COMMAND} bytes"
     if fault is not None:
         raise click.BadParameter(fault, param_hint="JSON")
+    if "\n" in text or "\r" in text:  # laid out for people; it goes in one line
+        text = msgspec.json.format(text.encode(), indent=-1).decode()
     with opened_store(url) as store:
         number = _enter(store, device, text, expires)
         row = _await(store, number, wait) if wait is not None else None

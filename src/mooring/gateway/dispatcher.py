@@ -82,6 +82,8 @@ class Dispatcher:
         """A device has logged in; what it has not answered by another connection is sent again."""
         due_at = self._clock() + GREETING_TIME if has_commands else None
         with self._lock:
+            if visit.connection.close_reason is not None:
+                return  # another connection is this device by now, or none: the place is not this one's to take
             self._places[visit.device.id] = _Place(visit, due_at)
         if has_commands:
             self._wake()

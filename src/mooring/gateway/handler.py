@@ -15,6 +15,8 @@ from .checks import check_all
 from .codec import Codec, Session
 from .errors import ErrorCode, ProtocolError, refusal
 from .messages import (
+    LARGEST_SEQ,
+    LONGEST_TEXT,
     VERSION,
     Ack,
     Bye,
@@ -75,6 +77,8 @@ class DeviceHandler(ConnectionHandler):
                 return cast(Reply, self._push(decoded))
             answer = self._answer(decoded)
         except ProtocolError as exc:
+            if exc.of == "done" and exc.id is not None and exc.code in (ErrorCode.BAD_JSON, ErrorCode.BAD_MESSAGE):
+                self._record_refused(exc.id, exc.detail)
             return self._refuse(exc, closes=first and exc.code is ErrorCode.BAD_JSON)
         except Unavailable as exc:
             assert decoded is not None
@@ -249,3 +253,15 @@ class DeviceHandler(ConnectionHandler):
         self._gateway.counters.add("done")
         self._gateway.dispatcher.answered(visit, done.id)
         return Ack(id=done.id)
+
+    def _record_refused(self, number: int, detail: str) -> None:
+        """An answer to a command that can never be taken: the device puts it aside, so it must not wait for another."""
+        if self._visit is None or not 0 < number <= LARGEST_SEQ:
+            return
+        error = f"the device's answer was refused: {detail}"[:LONGEST_TEXT]
+        try:
+            known = self._gateway.store.commands.finish(number, self._visit.device.id, time.time(), None, error)
+        except Unavailable:
+            return  # it is sent again by the next connection
+        if known:
+            self._gateway.dispatcher.answered(self._visit, number)

@@ -28,7 +28,7 @@ LONGEST_TEXT: Final = 4096
 Seq: TypeAlias = Annotated[int, Meta(ge=1, le=LARGEST_SEQ)]
 Size: TypeAlias = Annotated[int, Meta(ge=0, le=LARGEST_SEQ)]
 Seconds: TypeAlias = Annotated[float, Meta(ge=0, le=END_OF_TIME)]
-Sha256: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Sha256: TypeAlias = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
 
 NOTHING: Final = Raw(b"")
 """Stands where a message has no JSON; no JSON text is empty."""

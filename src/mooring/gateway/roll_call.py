@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
 from ..net.connection import Connection
 from .tables.database import Unavailable
 from .tables.devices import Devices
+from .times import to_text
 from .visits import Visit
 
 logger = logging.getLogger("mooring.gateway")
@@ -47,11 +49,13 @@ class RollCall:
 
     def _call(self, visits: list[Visit]) -> None:
         rows = self._devices.roll_call([visit.device.id for visit in visits])
+        now = to_text(time.time())
         for visit in visits:
             token_hash, connected_at = rows.get(visit.device.id, (None, None))
             if visit.device.id not in rows or visit.device.token_hash not in (None, token_hash):
                 self._send_away(visit, "removed", REMOVED_RETRY_AFTER)
-            elif connected_at is not None and connected_at > visit.connected_at:
+            # What lies in the future was written by a clock that has been put back since; it says nothing.
+            elif connected_at is not None and visit.connected_at < connected_at <= now:
                 self._send_away(visit, "replaced", REPLACED_RETRY_AFTER)
 
     def _send_away(self, visit: Visit, reason: str, retry_after: float) -> None:

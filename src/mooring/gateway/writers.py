@@ -56,16 +56,12 @@ class GroupCommits:
 
     def add(self, rows: Sequence[Row], stored: OnStored, failed: OnFailed) -> Pending[Answer]:
         """See Writer."""
-        key = rows[0][:2]
 
         def done(_: None) -> Answer:
-            if self._repeated and key in self._repeated:
-                self._repeated.discard(key)
-                return stored(Stored.REPEATED)
-            return stored(Stored.NEW)
+            return stored(Stored.REPEATED if self._take_repeated(rows) == len(rows) else Stored.NEW)
 
         def not_done(exc: BaseException) -> Answer:
-            self._repeated.discard(key)
+            self._take_repeated(rows)
             return stored(Stored.CONFLICT) if isinstance(exc, self._conflict) else failed(exc)
 
         pending = self._group.add(rows[0]) if len(rows) == 1 else self._group.add_many(rows)
@@ -74,6 +70,14 @@ class GroupCommits:
     def close(self) -> None:
         """See Writer."""
         self._group.close()
+
+    def _take_repeated(self, rows: Sequence[Row]) -> int:
+        """How many of the rows were there already; forgets them."""
+        if not self._repeated:
+            return 0
+        found = self._repeated.intersection(row[:2] for row in rows)
+        self._repeated.difference_update(found)
+        return len(found)
 
     def _is_same(self, stored: Sequence[Any], offered: Sequence[Any]) -> bool:
         """Whether a row that is there already is the very push, sent before."""

@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from ...net.address import Address
+from ..checks import find_fault
 from ..json_lines import MAX_MESSAGE, encode
 from ..json_text import to_json
 from ..messages import LONGEST_TEXT, Ack, Bye, Command, Done, Error, Hello, Ping, Pong, ToDevice, Welcome
@@ -137,6 +138,8 @@ class Link:
                     longest, shortest = REFUSED_PAUSE, 1.0
             except (OSError, TimeoutError, ValueError) as exc:  # ValueError: a line over the limit
                 self.failed(f"{self._address}: {exc or type(exc).__name__}")
+            except Exception as exc:  # noqa: BLE001 - the disk of the queue is full, say: that passes
+                self.failed(f"{type(exc).__name__}: {exc}")
             delay, self._retry_after = self._retry_after, None
             if delay is None:
                 delay = shortest + full_jitter(self._failures, longest=longest)
@@ -350,10 +353,15 @@ class Link:
             await asyncio.wait([before])
         assert self._commands is not None
         try:
-            result = await asyncio.to_thread(self._commands, msgspec.json.decode(command.data))
-            done = Done(command.id, result=msgspec.Raw(to_json(result)))
+            result = to_json(await asyncio.to_thread(self._commands, msgspec.json.decode(command.data)))
+            fault = find_fault(result)
+            if fault is None:
+                done = Done(command.id, result=msgspec.Raw(result))
+            else:
+                done = Done(command.id, error=f"it was done, but the gateway does not take its result: {fault}")
         except Exception as exc:  # noqa: BLE001 - whatever it raises is the answer
-            done = Done(command.id, error=(str(exc) or type(exc).__name__)[:LONGEST_TEXT])
+            text = (str(exc) or type(exc).__name__)[:LONGEST_TEXT]
+            done = Done(command.id, error=text.encode("utf-8", "replace").decode())
         if len(encode(done)) > self.max_message:
             done = Done(command.id, error="it was done, but its result is too long for a message")
         self._journal.finish(done)
