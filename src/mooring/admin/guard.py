@@ -124,7 +124,7 @@ class Guard:
                 raise Refused(403, "cross_site", "changes are made by this server's own page, or by a program")
             return
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != headers.get("host", "").lower():
+        if origin is not None and _place_of(origin) != headers.get("host", "").lower():
             raise Refused(403, "cross_site", "changes are made by this server's own page, or by a program")
 
     def _role(self, method: str, headers: dict[str, str]) -> Role:
@@ -219,3 +219,11 @@ async def _answer(send: Send, exc: Refused) -> None:
     headers += [(name.encode(), value.encode()) for name, value in exc.headers.items()]
     await send({"type": "http.response.start", "status": exc.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _place_of(origin: str) -> str | None:
+    """Host and port of an Origin header, or None if it is none."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None

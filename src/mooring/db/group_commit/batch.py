@@ -203,7 +203,7 @@ class Committer:
                 return [part]
             case Trouble.WAIT:
                 self._tally.note("waits", 1, exc)
-                self._rest(min(LONGEST_WAIT, 0.05 * 2**part.waits))
+                self._rest(min(LONGEST_WAIT, 0.05 * 2 ** min(part.waits, 10)))
                 part.waits += 1
                 return [part]
             case Trouble.LOST | Trouble.UNKNOWN:
@@ -226,8 +226,12 @@ class Committer:
         return []
 
     def _concerns_all(self, exc: BaseException) -> bool:
-        """Whether the statement itself is wrong: no table, no column. SQLite's class of that name says less."""
-        return self._pool.dialect == "mysql" and isinstance(exc, self._pool.ProgrammingError)
+        """Whether the statement itself is wrong: no table, no column. SQLite's class of that name says less.
+
+        The server's errors begin with their number. The driver has errors of the class, too, for single values: NaN.
+        """
+        is_servers = bool(exc.args) and isinstance(exc.args[0], int)
+        return self._pool.dialect == "mysql" and is_servers and isinstance(exc, self._pool.ProgrammingError)
 
     def _after_loss(self, part: Part, exc: BaseException, *, is_unknown: bool) -> list[Part]:
         """The connection is lost: rows with a unique key can be sent again without harm, whatever became of them."""
