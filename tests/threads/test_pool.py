@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Executor, Future, as_completed
@@ -347,6 +348,26 @@ def test_what_the_pool_shows_while_it_does_not_count_changes_nothing(gate: Gate)
         detach()
         gate.wait_for(1)
         gate.open()
+
+
+def test_the_cpu_time_of_its_threads_is_known_and_only_grows() -> None:
+    def compute() -> None:
+        begun = time.thread_time()
+        while time.thread_time() - begun < 0.02:
+            pass
+
+    with ThreadPool(2, 4) as pool:
+        assert pool._core.cpu_of_workers() == 0.0
+        for future in [pool.submit(compute) for _ in range(4)]:
+            future.result(30)
+        with pool._mutex:
+            used = pool._core.cpu_of_workers()
+        assert used is not None
+        assert used >= 0.08
+        pool.resize(1)
+        with pool._mutex:
+            assert (pool._core.cpu_of_workers() or 0.0) >= used
+    assert pool._core.cpu_of_workers() is None, "its threads are gone, and must not be asked"
 
 
 # --- the queue's limit ---------------------------------------------------------------------------------------------

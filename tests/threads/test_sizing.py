@@ -94,6 +94,16 @@ def test_a_process_that_has_used_up_its_core_does_not_grow() -> None:
         assert pool.pass_time(0.1, rate=100, work=0.02, wait=0.5, cpu=0.97, busy=2, queued=50, oldest_wait=0.5) == 2
 
 
+def test_a_core_that_others_have_used_up_says_nothing_of_tasks_that_wait() -> None:
+    pool = Pool()
+    late = {"rate": 400.0, "work": 0.005, "wait": 0.01, "cpu": 0.97, "busy": 2, "queued": 6, "oldest_wait": 0.01}
+    sizes = [pool.pass_time(0.1, **late, computed=0.002 * number) for number in range(20)]  # 2 % of a core
+    assert max(sizes) == 3
+    pool = Pool()
+    sizes = [pool.pass_time(0.1, **late, computed=0.09 * number) for number in range(20)]  # nearly all of it
+    assert max(sizes) == 2
+
+
 def test_cores_count_only_where_threads_can_compute_at_once() -> None:
     assert is_used_up(0.9, cores=8, gil=True)
     assert not is_used_up(0.9, cores=8, gil=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures.thread import BrokenThreadPool
@@ -68,7 +69,7 @@ class PoolCore:
     """
 
     __slots__ = (
-        "clock", "ended_before", "exiting", "idle", "limit", "max_size", "memory", "min_size", "name",
+        "clock", "computed", "ended_before", "exiting", "idle", "limit", "max_size", "memory", "min_size", "name",
         "no_start_before", "queue", "queue_limit", "samples_fast", "size", "starting", "state", "stuck", "stuck_after",
         "tally", "target", "used", "waiters", "waking", "watched", "workers",
     )  # fmt: skip
@@ -94,6 +95,7 @@ class PoolCore:
         self.target = min_size
         self.tally = Tally()
         self.no_start_before = 0.0
+        self.computed = 0.0
         self.ended_before = 0  # tasks ended when the sampler looked last
         self.forget_others(None)
 
@@ -342,7 +344,22 @@ class PoolCore:
         self.watched = self.stuck_after is None or bool(intervals)
         return min(intervals) if intervals else None
 
-    def sample(self, cpu: float, cores: int, gil: bool, counts: bool) -> Sample:
+    def cpu_of_workers(self) -> float | None:
+        """CPU seconds of the pool's threads so far; None where the system does not tell.
+
+        A thread's clock may be asked for only while the thread lives. Under the mutex those in ``workers`` do, as long
+        as the pool is alive: they would have to take it to leave.
+        """
+        if not hasattr(time, "pthread_getcpuclockid") or not self.is_alive():
+            return None
+        for worker in self.workers:
+            if not worker.leaves and worker.thread.ident is not None:
+                cpu = time.clock_gettime(time.pthread_getcpuclockid(worker.thread.ident))
+                self.computed += cpu - worker.cpu
+                worker.cpu = cpu
+        return self.computed
+
+    def sample(self, cpu: float, cores: int, gil: bool, counts: bool, *, computed: float | None = None) -> Sample:
         """The pool at this moment, for sizing."""
         now, tally, running = self.clock(), self.tally, self.running()
         tally.settle()
@@ -362,6 +379,7 @@ class PoolCore:
             worked=tally.worked,
             running=sum(now - one.started_at for one in self.workers if one.started_at and not one.stuck),
             cpu=cpu,
+            computed=computed,
             cores=cores,
             gil=gil,
             counts=counts and self.state is OPEN,

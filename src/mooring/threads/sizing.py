@@ -14,8 +14,8 @@ import math
 import operator
 from dataclasses import dataclass, replace
 
-WAIT_LIMIT = 0.005
-"""Seconds in the queue, in the mean, that ask for threads: the time of one blocking call, about."""
+WAIT_LIMIT = 0.001
+"""Seconds in the queue, in the mean, that ask for threads: more than a wake-up takes, less than one blocking call."""
 
 LONG_WAIT = 0.1
 """Seconds that the head of the queue has waited which ask for threads whatever the mean says."""
@@ -40,6 +40,10 @@ TRIM_AFTER = 3.0
 
 USED_UP = 0.85
 """Share of its cores at which a process counts as busy computing: the rest goes to switches and to neighbours."""
+
+COMPUTING_SHARE = 0.3
+"""Share of the process's CPU time that the pool's threads must have for its being used up to say anything of them: the
+loop of a server alone can fill a core while the handlers in the pool only wait."""
 
 GIL_RELEASED = 1.25
 """Cores in use beyond which tasks must be computing without the GIL, so that all cores count."""
@@ -94,6 +98,7 @@ class Sample:
         worked: seconds that those have run, in all.
         running: seconds for which the tasks of now have run, in all, stuck ones left out.
         cpu: CPU seconds of the process.
+        computed: CPU seconds of the pool's own threads; None: not known.
         cores: cores that the process may use.
         gil: whether only one thread computes at a time.
         counts: whether the sample says anything: not while paused, nor while what the tasks need is down.
@@ -114,6 +119,7 @@ class Sample:
     worked: float = 0.0
     running: float = 0.0
     cpu: float = 0.0
+    computed: float | None = None
     cores: int = 1
     gil: bool = True
     counts: bool = True
@@ -143,6 +149,7 @@ class Memory:
     rate: float = 0.0
     work: float = 0.0
     cpu: float = 0.0
+    computed: float | None = None
     load: float = 0.0
     excess_since: float | None = None
     late: Trial | None = None
@@ -201,6 +208,7 @@ def _measure(memory: Memory, last: Sample, sample: Sample) -> Memory:
         arrivals=memory.arrivals + recent * ((sample.arrived - last.arrived) / window - memory.arrivals),
         rate=memory.rate + recent * (ended / window - memory.rate),
         cpu=memory.cpu + recent * ((sample.cpu - last.cpu) / window - memory.cpu),
+        computed=_computed(memory, last, sample, recent),
         load=memory.load + lasting * (_load(last, sample, memory.size) - memory.load),
         work=work,
         late=(memory.late or Trial(sample.size, 0.0, sample.now, sample.ended)) if _is_late(last, sample) else None,
@@ -230,7 +238,7 @@ def _grow(memory: Memory, last: Sample, sample: Sample) -> Memory:
     if memory.late.since == sample.now and sample.oldest_wait < LONG_WAIT:
         return memory  # once is chance, or a moment in which the whole machine stood still
     anything_ended = sample.ended > last.ended
-    if anything_ended and is_used_up(memory.cpu, sample.cores, sample.gil):
+    if anything_ended and is_used_up(memory.cpu, sample.cores, sample.gil) and _computes(memory):
         return memory
     wanted = _wanted(memory, sample) if anything_ended else memory.size + max(1, memory.size // 4)
     # Not further than fourfold: the first tasks may not be like the others.
@@ -251,6 +259,18 @@ def _wanted(memory: Memory, sample: Sample) -> int:
     if wanted <= memory.size and lasts and sample.oldest_wait >= max(LONG_WAIT, memory.work / 4):
         return memory.size + max(1, memory.size // 8)  # the law's terms do not tell all: tasks of very different kinds
     return wanted
+
+
+def _computed(memory: Memory, last: Sample, sample: Sample, recent: float) -> float | None:
+    if sample.computed is None or last.computed is None:
+        return None
+    rate = (sample.computed - last.computed) / (sample.now - last.now)
+    return rate if memory.computed is None else memory.computed + recent * (rate - memory.computed)
+
+
+def _computes(memory: Memory) -> bool:
+    """Whether it is the tasks that use up the core. If others do, and the tasks wait, more of them can wait at once."""
+    return memory.computed is None or memory.computed >= COMPUTING_SHARE * memory.cpu
 
 
 def is_used_up(cpu: float, cores: int, gil: bool) -> bool:

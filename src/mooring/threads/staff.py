@@ -15,7 +15,7 @@ from typing import TypeVar
 from . import exit as interpreter_exit
 from .core import NEEDS_SAMPLER, NEEDS_THREADS, NO_HELP, OPEN, Help, Orders, PoolCore
 from .sampler import Sampler
-from .sizing import checked_sizes
+from .sizing import Sample, checked_sizes
 from .tasks import Task, drop_tasks, run_task
 from .watch import Describe, report_recovered, stuck_report
 from .worker import Worker
@@ -218,7 +218,7 @@ class Staff(Executor):
     def _adjust(self) -> int:
         counts = self._counts()
         with self._mutex:
-            orders = self._core.adjust(self._core.sample(time.process_time(), _cores(), _has_gil(), counts))
+            orders = self._core.adjust(self._picture_locked(counts))
             target = self._core.target
         self._carry_out_and_tell(orders)
         return target
@@ -238,12 +238,16 @@ class Staff(Executor):
             for worker, task, seconds in stuck
         ]
         with self._mutex:
-            orders = core.adjust(core.sample(time.process_time(), _cores(), _has_gil(), counts))
+            orders = core.adjust(self._picture_locked(counts))
         self._carry_out_and_tell(orders)
         for report in reports:
             logger.warning(report)
         with self._mutex:
             return core.sampling_interval()
+
+    def _picture_locked(self, counts: bool) -> Sample:
+        core = self._core
+        return core.sample(time.process_time(), _cores(), _has_gil(), counts, computed=core.cpu_of_workers())
 
     def _counts(self) -> bool:
         return all(counts() for counts, _ in self._advisers if counts is not None)

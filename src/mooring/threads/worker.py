@@ -28,12 +28,13 @@ class Worker:
     ``leaves`` is the worker's own: its pool has told it to end.
     """
 
-    __slots__ = ("baton", "leaves", "pool", "started_at", "stuck", "task", "thread")
+    __slots__ = ("baton", "cpu", "leaves", "pool", "started_at", "stuck", "task", "thread")
 
     def __init__(self, name: str, pool: Employer) -> None:
         self.baton = threading.Lock()
         self.baton.acquire()
         self.started_at = 0.0
+        self.cpu = 0.0  # seconds that its thread had used at the last look; the mutex guards it
         self.stuck = False
         self.leaves = False
         self.pool: Employer | None = pool
