@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from waiting import wait_until
 
-from mooring import Client, ConnectionClosed, FrameError
+from mooring import Client, Connection, ConnectionClosed, FrameError, Server
 from mooring.framing import LengthPrefixed, Lines, Raw
 from mooring.net.address import Address
 
@@ -154,3 +155,15 @@ def test_a_refused_connection_and_a_wrong_address_are_errors_and_leave_nothing_o
         Client(f"unix:{folder}/missing")
     with pytest.raises(ValueError, match="begins with tcp://"):
         Client("localhost:7000")
+
+
+def test_to_say_that_nothing_more_comes_is_harmless_after_a_reset() -> None:
+    def abort(connection: Connection, message: bytes) -> None:
+        connection.abort()
+
+    with Server(abort, bind="tcp://127.0.0.1:0") as server, Client(server.addresses[0]) as client:
+        client.send(b"x")
+        wait_until(lambda: not server.connections)
+        with pytest.raises((ConnectionClosed, ConnectionError)):
+            client.recv()
+        client.send_eof()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import time
 from collections import deque
@@ -107,8 +108,15 @@ class Client:
                 return
 
     def send_eof(self) -> None:
-        """Say that nothing more will be sent; the answers that are owed can still be received."""
-        self.socket.shutdown(socket.SHUT_WR)
+        """Say that nothing more will be sent; the answers that are owed can still be received.
+
+        Harmless if the server has reset the connection meanwhile: ``recv`` tells.
+        """
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            if exc.errno != errno.ENOTCONN:
+                raise
 
     def close(self) -> None:
         """Close the connection. Twice is harmless."""
