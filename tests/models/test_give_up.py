@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 
@@ -120,15 +121,14 @@ def test_a_pool_with_a_limit_refuses_connections_and_not_the_server() -> None:
 
     with ThreadPool(1, queue_limit=1) as pool:
         with Server(wait, bind="tcp://127.0.0.1:0", threads=pool, blocking=True) as server:
-            clients = [Client(server.addresses[0]) for _ in range(6)]
-            for client in clients:
-                client.send(b"x")
-            wait_until(lambda: len(server.connections) <= 2)
-            gate.set()
-            with Client(server.addresses[0]) as late:
-                assert ask(late, b"still here") == b"still here"
-            for client in clients:
-                client.close()
+            with contextlib.ExitStack() as clients:
+                for _ in range(6):
+                    clients.enter_context(Client(server.addresses[0])).send(b"x")
+                wait_until(lambda: sum(server.stats().closed.values()) == 4)
+                gate.set()
+                assert pool.wait_for_completion(10)
+                with Client(server.addresses[0]) as late:
+                    assert ask(late, b"still here") == b"still here"
 
 
 def test_a_connection_that_was_aborted_before_it_was_admitted_is_counted_out_once(model: str) -> None:

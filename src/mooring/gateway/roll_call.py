@@ -60,5 +60,5 @@ class RollCall:
 
     def _send_away(self, visit: Visit, reason: str, retry_after: float) -> None:
         if visit.connection.close_reason is None:
+            self._sent_away(visit, reason)  # before the device can see it
             visit.send_away(reason, retry_after)
-            self._sent_away(visit, reason)
