@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+from collections import deque
 from collections.abc import Callable
 
 from mooring.threads.core import NEEDS_SAMPLER, NEEDS_THREAD, NEEDS_THREADS, OPEN, Orders, PoolCore
@@ -26,15 +27,17 @@ class Nobody:
 class Simulation:
     """What ``ThreadPool`` does around the state machine, on one thread and in no time.
 
-    Tasks wait for ``work`` seconds; with ``cores`` they compute instead, and share that many. The same seed gives the
-    same course.
+    Tasks wait for ``work`` seconds; with ``cores`` they compute instead, and share that many; with ``scarce`` they wait
+    for something that only so many can have at a time. The same seed gives the same course.
 
     Attributes:
         sizes: (seconds, size) at each change.
         waits: (seconds at which it was queued, seconds that it waited) of each task.
     """
 
-    def __init__(self, min_size: int, max_size: int, *, cores: int | None = None, seed: int = 1) -> None:
+    def __init__(
+        self, min_size: int, max_size: int, *, cores: int | None = None, scarce: int = 1_000_000, seed: int = 1
+    ) -> None:
         self.now = 0.0
         self.random = random.Random(seed)
         self.core = PoolCore("simulation", min_size, max_size, lambda: self.now, stuck_after=None)
@@ -42,6 +45,8 @@ class Simulation:
         self.waits: list[tuple[float, float]] = []
         self.cpu = 0.0
         self._cores = cores
+        self._scarce = scarce  # that nobody has
+        self._wanting: deque[Worker] = deque()
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._sampling = 0  # the number of the sample that is due; earlier ones are void
@@ -102,13 +107,19 @@ class Simulation:
 
         self.after(self.random.expovariate(rate), post)
 
-    def keep_busy(self, waiting: int, work: float, seconds: float) -> None:
-        """Always so many tasks queued or running."""
+    def keep_busy(self, waiting: int, work: float, seconds: float, pause: float = 0.0) -> None:
+        """Always so many tasks queued or running, but for those whose callers pause between two of them."""
         end = self.now + seconds
 
         def post() -> None:
             if self.now < end:
-                self.post(work, post)
+                self.post(work, call_again)
+
+        def call_again() -> None:
+            if pause:
+                self.after(self.random.expovariate(1 / pause), post)
+            else:
+                post()
 
         for _ in range(waiting):
             post()
@@ -154,16 +165,30 @@ class Simulation:
         self.waits.append((task[4], self.now - task[4]))
         if self._cores is not None:
             self._computing[worker] = task[2][0]
+        elif self._scarce:
+            self._scarce -= 1
+            self.after(task[2][0], lambda: self._give_back(worker))
         else:
-            self.after(task[2][0], lambda: self._end(worker))
+            self._wanting.append(worker)
+
+    def _give_back(self, worker: Worker) -> None:
+        self._scarce += 1
+        if self._wanting:
+            following = self._wanting.popleft()
+            task = following.task
+            assert task is not None
+            self._scarce -= 1
+            self.after(task[2][0], lambda: self._give_back(following))
+        self._end(worker)
 
     def _end(self, worker: Worker) -> None:
         task = worker.task
         assert task is not None
         self.core.tally.end(COMPLETED, worker.started_at - task[4], self.now - worker.started_at)
-        worker.task = self.core.next_task(worker, self.now)
+        following = worker.task = self.core.next_task(worker, self.now)
         task[1]()
-        self._start(worker)
+        if following is not None:  # else it may have been handed one just now
+            self._start(worker)
 
     def _sample_after(self, seconds: float) -> None:
         self._sampling += 1
@@ -175,7 +200,7 @@ class Simulation:
             return
         core = self.core
         core.samples_fast = True
-        orders = core.adjust(core.sample(self.cpu, self._cores or 2, True, True))
+        orders = core.adjust(core.sample(self.cpu, self._cores or 2, True, True, computed=self.cpu))
         if core.target != self.sizes[-1][1]:
             self.sizes.append((self.now, core.target))
         self._carry_out(orders)

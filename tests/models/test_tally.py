@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
+from typing import Any
 
 import pytest
 from waiting import wait_until
@@ -12,6 +15,7 @@ from mooring import Client, Connection, Router, Server
 from mooring.models.failures import MOST_GROUPS, Failures
 from mooring.models.serving import Meter
 from mooring.models.tally import QUICK, CallTallies
+from mooring.threads import ThreadPool
 
 
 def test_what_a_thread_counted_stays_when_it_ends() -> None:
@@ -31,6 +35,49 @@ def test_what_a_thread_counted_stays_when_it_ends() -> None:
     stats = tallies.stats()
     assert (stats.calls.count, stats.calls.seconds) == (15, 7.5)
     assert not tallies._live
+
+
+def test_a_thread_that_ends_while_the_counts_are_added_up_is_counted_once() -> None:
+    tallies, holders = CallTallies(), [Meter(), Meter()]
+
+    class Routes(dict[Any, Any]):
+        """Asked for in the middle of a sum: if the lock is free, both threads end now and somebody else buries them."""
+
+        def copy(self) -> dict[Any, Any]:
+            if not tallies._lock.locked():
+                holders.clear()
+                tallies.open(tallies, on_loop=False)
+            return self
+
+    for holder in holders:
+        tally = holder.turn_to(tallies)
+        tally.calls, tally.sent, tally.routes = 3, 2, Routes()
+    del holder, tally
+    for _ in range(2):
+        stats = tallies.stats()
+        assert (stats.calls.count, stats.sent) == (6, 4)
+        holders.clear()
+
+
+def test_a_pool_that_outlives_its_servers_keeps_nothing_of_them() -> None:
+    class Handler:
+        def __call__(self, connection: Connection, message: bytes) -> bytes:
+            return message
+
+    def serve(pool: ThreadPool) -> weakref.ref[Handler]:
+        handler = Handler()
+        with Server(handler, bind="tcp://127.0.0.1:0", threads=pool, blocking=True) as server:
+            with Client(str(server.addresses[0])) as client:
+                client.send(b"hello")
+                assert client.recv() == b"hello"
+        assert server.stats().calls.count == 1
+        return weakref.ref(handler)
+
+    with ThreadPool(1) as pool:
+        gone = [serve(pool) for _ in range(3)]
+        pool.submit(int).result()
+        gc.collect()
+        assert [ref() for ref in gone] == [None] * 3
 
 
 @pytest.mark.parametrize("model", ["hybrid", "epoll", "threads"])

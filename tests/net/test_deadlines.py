@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import weakref
 
 from mooring.net.deadlines import LONGEST_LOOK, TICK, DeadlineRing
 
@@ -77,7 +78,7 @@ def test_a_time_that_has_passed_is_due_at_once() -> None:
     assert ring.due(100.0) == [entry]
 
 
-def test_no_look_is_planned_far_ahead_so_that_the_ring_forgets_who_is_gone() -> None:
+def test_no_look_is_planned_far_ahead() -> None:
     ring: DeadlineRing[Entry] = DeadlineRing()
     entry = Entry()
     ring.arm(entry, when=100.0 + 3600, now=100.0)
@@ -85,6 +86,22 @@ def test_no_look_is_planned_far_ahead_so_that_the_ring_forgets_who_is_gone() -> 
     assert look is not None
     assert look <= 100.0 + LONGEST_LOOK + 1
     assert ring.due(look) == [entry]
+
+
+def test_the_ring_remembers_no_more_entries_that_are_gone_than_such_that_are_not() -> None:
+    ring: DeadlineRing[Entry] = DeadlineRing()
+    kept = Entry()
+    ring.arm(kept, when=130.0, now=100.0)
+    gone = []
+    for _ in range(50):
+        entry = Entry()
+        ring.arm(entry, when=130.0, now=100.0)
+        ring.arm(entry, when=102.0, now=100.0)
+        ring.forget(entry)
+        gone.append(weakref.ref(entry))
+    del entry
+    assert sum(ref() is not None for ref in gone) <= 1
+    assert ring.due(131.0) == [kept]
 
 
 def test_the_next_look_is_the_earliest_and_none_when_the_ring_is_empty() -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
@@ -70,6 +72,22 @@ def ended(client: Client) -> bool:
     except (ConnectionClosed, ConnectionResetError, BrokenPipeError):
         return True
     return False
+
+
+def test_who_has_ended_is_remembered_by_nobody(serve: Serve, connect: Connect, model: str) -> None:
+    server = serve(model=model, heartbeat=Heartbeat(timeout=90, interval=30, message=b"beat"))
+    gone = []
+    for _ in range(10):
+        client = connect(server)
+        client.send(b"hello")
+        assert client.recv() == b"hello"
+        gone.append(weakref.ref(next(iter(server.connections))))
+        client.close()
+        wait_until(lambda: not len(server.connections))
+    with connect(server) as client:  # the last one served is remembered, too
+        client.send(b"hello")
+        assert client.recv() == b"hello"
+        wait_until(lambda: gc.collect() >= 0 and sum(ref() is not None for ref in gone) <= 2, what="they are forgotten")
 
 
 # Deadlines: each closes in time, and its log line names its setting ---------------------------------------------------

@@ -43,6 +43,24 @@ def test_a_load_that_moves_is_followed_both_ways() -> None:
         assert abs(pool.core.target - size) <= max(2, size // 5), rate
 
 
+@pytest.mark.parametrize(("callers", "seed"), [(8, 1), (8, 2), (8, 3), (20, 1), (50, 1)])
+def test_callers_who_ask_again_when_they_are_answered_soon_have_a_thread_each(callers: int, seed: int) -> None:
+    pool = Simulation(2, 64, seed=seed)
+    pool.keep_busy(callers, WAIT, 12, pause=0.001)
+    pool.run(12)
+    assert min(pool.sizes_between(0.3, 12)) >= 0.9 * callers
+    assert max(size for _, size in pool.sizes) <= callers
+    assert pool.changes_between(0.3, 12) == 0
+
+
+def test_callers_who_wait_for_something_scarce_are_not_given_a_thread_each() -> None:
+    pool = Simulation(2, 64, scarce=4)
+    pool.keep_busy(64, WAIT, 45)
+    pool.run(45)
+    assert max(size for _, size in pool.sizes) <= 24, "and that only to see whether it helps"
+    assert max(pool.sizes_between(15, 45)) <= 10
+
+
 @pytest.mark.parametrize("least", [1, 2, 4])
 def test_tasks_that_compute_get_no_thread_that_does_not_help(least: int) -> None:
     pool = Simulation(least, 64, cores=1)

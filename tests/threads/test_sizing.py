@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -22,15 +23,23 @@ class Pool:
         return self.memory.size
 
     def pass_time(
-        self, seconds: float, *, rate: float = 0.0, work: float = 0.0, wait: float = 0.0, cpu: float = 0.0, **now: float
+        self,
+        seconds: float,
+        *,
+        rate: float = 0.0,
+        work: float = 0.0,
+        wait: float = 0.0,
+        cpu: float = 0.0,
+        more: int = 0,
+        **now: float,
     ) -> int:
-        """``rate`` tasks a second arrive and end, each after ``wait`` and ``work`` seconds; ``now`` is the moment."""
+        """``rate`` tasks a second arrive and end, each after ``wait`` and ``work`` seconds; ``more`` only arrive."""
         before, ended = self.sample, round(rate * seconds)
         self.sample = replace(
             before,
             now=before.now + seconds,
             size=self.size,
-            arrived=before.arrived + ended,
+            arrived=before.arrived + ended + more,
             ended=before.ended + ended,
             waited=before.waited + ended * wait,
             worked=before.worked + ended * work,
@@ -98,10 +107,51 @@ def test_a_core_that_others_have_used_up_says_nothing_of_tasks_that_wait() -> No
     pool = Pool()
     late = {"rate": 400.0, "work": 0.005, "wait": 0.01, "cpu": 0.97, "busy": 2, "queued": 6, "oldest_wait": 0.01}
     sizes = [pool.pass_time(0.1, **late, computed=0.002 * number) for number in range(20)]  # 2 % of a core
-    assert max(sizes) == 3
+    assert max(sizes) == 8
     pool = Pool()
     sizes = [pool.pass_time(0.1, **late, computed=0.09 * number) for number in range(20)]  # nearly all of it
     assert max(sizes) == 2
+
+
+EIGHT_CALLERS = {"rate": 400.0, "work": 0.005, "wait": 0.015, "busy": 2, "queued": 6, "oldest_wait": 0.014}
+
+
+def test_callers_who_ask_again_when_they_are_answered_get_a_thread_each() -> None:
+    pool = Pool()
+    sizes = [pool.pass_time(0.1, **EIGHT_CALLERS, computed=0.002 * number) for number in range(3)]
+    assert sizes == [2, 8, 8], "the law alone sees what two threads can do, and asks for a third"
+
+
+@pytest.mark.parametrize(
+    ("why", "first", "second"),
+    [
+        ("they compute", {"computed": 0.0}, {"computed": 0.08}),
+        ("what they compute is not known", {"computed": None}, {"computed": None}),
+        ("more come than end", {"computed": 0.0}, {"computed": 0.0, "more": 3}),
+        ("more end than come", {"computed": 0.0}, {"computed": 0.0, "more": -3}),
+        (
+            "hardly any have ended",
+            {"computed": 0.0, "rate": 90, "work": 0.02},
+            {"computed": 0.0, "rate": 90, "work": 0.02},
+        ),
+    ],
+)
+def test_if_not_just_as_many_come_as_end_or_they_may_compute_the_law_decides(
+    why: str, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    pool = Pool()
+    pool.pass_time(0.1, **{**EIGHT_CALLERS, **first})
+    assert pool.pass_time(0.1, **{**EIGHT_CALLERS, **second}) == 3, why
+
+
+def test_a_step_that_did_not_pay_is_not_followed_by_another_large_one() -> None:
+    pool = Pool(size=2)
+    late: dict[str, Any] = {"work": 0.005, "wait": 0.05, "queued": 60, "oldest_wait": 0.05, "computed": 0.0}
+    for _ in range(2):
+        pool.pass_time(0.1, rate=400, busy=2, **late)
+    assert pool.size == 8
+    # Eight wait for what four can have: each of them twice as long.
+    assert pool.pass_time(0.1, rate=800, busy=8, **{**late, "work": 0.01, "queued": 54}) < 16
 
 
 def test_cores_count_only_where_threads_can_compute_at_once() -> None:

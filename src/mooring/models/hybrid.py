@@ -183,7 +183,8 @@ class HybridModel(EpollModel):
     def _learn(self, connection: Connection, meter: Meter) -> None:
         """A service ended that had several routes, or a late call. The leader's."""
         for route in meter.routes:
-            self._count(route, 1, 0.0)
+            if route.experience is not None:
+                route.experience.calls += 1  # no lock: the leader's, as long as the route is on the loop
         culprit = meter.longest_route
         cost = price(meter.longest, announced=False, taken=False)
         if culprit is not None and cost:

@@ -13,6 +13,7 @@ from time import monotonic
 from time import time as wall_clock
 from types import FrameType
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from ..errors import ConnectionClosed, FrameError, MooringError, text_of
 from ..handler import Call, Handling, Route, describe
@@ -55,7 +56,7 @@ class Meter:
         longest: seconds of the longest call that was late; 0.0 if none was.
         longest_route: its route.
         announced: the route that said it would wait.
-        tally: what the thread counts of the server that it serves now; None before the first service.
+        tally: what the thread counts of the server that it serves now; None while it serves none.
     """
 
     __slots__ = (
@@ -67,7 +68,7 @@ class Meter:
         self.here = here
         self.on_loop = here or on_loop
         self.tally: CallTally | None = None
-        self._tallies: dict[CallTallies, CallTally] = {}
+        self._tallies: WeakValueDictionary[object, CallTally] = WeakValueDictionary()
         self.replies: list[bytes] = []
         self.route: Route | None = None
         self.routes: list[Route] = []
@@ -81,9 +82,9 @@ class Meter:
 
     def turn_to(self, owner: CallTallies) -> CallTally:
         """The thread serves another server from here on."""
-        tally = self._tallies.get(owner)
+        tally = self._tallies.get(owner.server)
         if tally is None:
-            tally = self._tallies[owner] = owner.open(self, on_loop=self.on_loop)
+            tally = self._tallies[owner.server] = owner.open(self, on_loop=self.on_loop)
         self.tally = tally
         return tally
 
@@ -157,9 +158,11 @@ class Serving:
         self.note_in_pool: Callable[[Connection, Route, float, bool], None] | None = None
         """Told of each call in the pool: connection, route, seconds, whether it announced a wait."""
         self.tallies = CallTallies()
+        self._server = self.tallies.server
         self.failures = Failures()
         self._route = handling.route
         self._received = handling.route.function if handling.route is not None else None
+        self._find = handling.find if handling.find is not None else _no_routes
         self._encode = handling.encode
         self._join = join
         self._rare = rare
@@ -173,14 +176,14 @@ class Serving:
         Returns:
             How many were run (or dropped, after a close); the caller keeps the others.
         """
-        if connection._tap is not None and not traced:
-            return self._run_traced(connection, items, meter, connection._tap)
+        tap = connection._tap
+        if tap is not None and not traced:
+            return self._run_traced(connection, items, meter, tap)
         received, join, encode, pause = self._received, self._join, self._encode, self._pause
         replies, note = meter.replies, None if meter.here else self.note_in_pool
-        tallies = self.tallies
         tally = meter.tally
-        if tally is None or tally.owner is not tallies:
-            tally = meter.turn_to(tallies)
+        if tally is None or tally.server is not self._server:
+            tally = meter.turn_to(self.tallies)
         meter.route = self._route
         counted = len(meter.routes) if traced else 0
         done, most = 0, len(items)
@@ -200,13 +203,14 @@ class Serving:
                 elif isinstance(item, Event):
                     reply = self._run_event(connection, item)
                 else:
-                    call = self._find(item)
-                    if meter.here and not self.may_run_here(call.route, connection):
+                    call = item if type(item) is Call else self._find(item)
+                    route = call.route
+                    if meter.here and not self.may_run_here(route, connection):
                         items[done] = call
                         break
-                    meter.route = call.route
-                    meter.routes.append(call.route)
-                    reply = call.route.function(connection, *call.arguments)
+                    meter.route = route
+                    meter.routes.append(route)
+                    reply = route.function(connection, *call.arguments)
                 if reply is not None:
                     if type(reply) is not bytes or encode is not None:
                         self._take(connection, reply, meter)
@@ -235,7 +239,7 @@ class Serving:
         tally.seconds += last - started
         if meter.routes:
             # Traced, a service runs its messages one by one, and those before have been counted.
-            tally.count(meter.routes[counted:])
+            tally.count(meter.routes[counted:] if counted else meter.routes)
         if replies:
             connection.reply(meter.take_replies())
         return done
@@ -306,12 +310,6 @@ class Serving:
     def _leads(connection: Connection) -> bool:
         return not connection._engine.may_wait()
 
-    def _find(self, item: bytes | Call) -> Call:
-        if isinstance(item, Call):
-            return item
-        assert self.handling.find is not None
-        return self.handling.find(item)
-
     def work(self, connection: Connection) -> bool:
         """Run a stretch of the connection's inbox, on a thread that is not the leader.
 
@@ -328,6 +326,7 @@ class Serving:
             except BaseException as exc:  # noqa: BLE001 - the mark must be cleared
                 done = self.give_up(connection, items, meter, exc)
             meter.forget()
+        meter.tally = None  # a thread of a pool that outlives the server must keep nothing of it
         return self.finish(connection, items, done)
 
     def finish(self, connection: Connection, items: list[Any], done: int) -> bool:
@@ -466,6 +465,10 @@ class Serving:
 
 class WrongReplyError(MooringError, TypeError):
     """A handler returned something that is no reply."""
+
+
+def _no_routes(message: bytes) -> Call:
+    raise AssertionError("a handler with one route finds none")
 
 
 def _shown(show: Callable[[Any], str | None], item: Any) -> str | None:

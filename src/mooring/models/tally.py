@@ -84,21 +84,32 @@ class RouteTally:
         if seconds > self.longest:
             self.longest = seconds
 
+    def add(self, other: RouteTally) -> None:
+        """Count what another one has counted, too."""
+        self.calls += other.calls
+        self.seconds += other.seconds
+        self.longest = max(self.longest, other.longest)
+        buckets = other.buckets
+        if buckets is not None:
+            before = self.buckets or [0] * BUCKETS
+            self.buckets = [a + b for a, b in zip(before, buckets, strict=True)]
+
 
 class CallTally:
     """Counts of one server in one thread, which alone writes them.
 
     Attributes:
+        server: stands for the server; see ``CallTallies.server``.
         on_loop: whether the thread is one of the loop's.
         calls, seconds: calls, and how long they took in all, quick ones included.
         sent, sent_bytes: replies that left.
         routes: those that were called where there are several, and those that were slow.
     """
 
-    __slots__ = ("calls", "on_loop", "owner", "routes", "seconds", "sent", "sent_bytes")
+    __slots__ = ("__weakref__", "calls", "on_loop", "routes", "seconds", "sent", "sent_bytes", "server")
 
-    def __init__(self, owner: CallTallies, *, on_loop: bool) -> None:
-        self.owner = owner
+    def __init__(self, server: object, *, on_loop: bool) -> None:
+        self.server = server
         self.on_loop = on_loop
         self.calls = 0
         self.seconds = 0.0
@@ -119,33 +130,47 @@ class CallTally:
         for route in routes:
             (known.get(route) or self.of(route)).calls += 1
 
+    def add(self, other: CallTally, route: Route | None = None) -> None:
+        """Count what another one has counted, too; of the routes only this one, if it is given."""
+        self.calls += other.calls
+        self.seconds += other.seconds
+        self.sent += other.sent
+        self.sent_bytes += other.sent_bytes
+        routes = other.routes.copy()  # its thread may meet a further one meanwhile
+        for known in routes if route is None else routes.keys() & {route}:
+            self.of(known).add(routes[known])
+
 
 class CallTallies:
     """The tallies of all threads of one server.
 
-    ``_lock`` guards ``_live`` and ``_ended``. Tallies of threads that have ended arrive in ``_gone`` without it: they
-    come from the end of an object, which may happen in the middle of anything.
+    A thread has its tally only as long as the server has: a thread of a pool that outlives the server keeps nothing
+    of it. ``_lock`` guards ``_live`` and ``_ended``. Tallies of threads that have ended arrive in ``_gone`` without
+    it: they come from the end of an object, which may happen in the middle of anything.
+
+    Attributes:
+        server: stands for the server in its tallies, which must not hold the server itself.
     """
 
     def __init__(self) -> None:
+        self.server = object()
         self._lock = threading.Lock()
-        self._live: set[CallTally] = set()
+        self._live: dict[CallTally, weakref.ref[object]] = {}
         self._gone: deque[CallTally] = deque()
-        self._ended = {True: CallTally(self, on_loop=True), False: CallTally(self, on_loop=False)}
+        self._ended = [CallTally(self.server, on_loop=on_loop) for on_loop in (False, True)]
 
     def open(self, holder: object, *, on_loop: bool) -> CallTally:
         """A tally for the thread that ``holder`` belongs to; it is closed when that object ends."""
-        tally = CallTally(self, on_loop=on_loop)
+        tally, gone = CallTally(self.server, on_loop=on_loop), self._gone
         with self._lock:
-            self._live.add(tally)
+            self._live[tally] = weakref.ref(holder, lambda _: gone.append(tally))
             self._bury_locked()
-        weakref.finalize(holder, self._gone.append, tally).atexit = False
         return tally
 
     def stats(self) -> CallStats:
         """What all threads have counted so far."""
-        tallies = self._all()
-        routes = [tally for one in tallies for tally in one.routes.copy().values()]
+        tallies = self._sums()
+        routes = [tally for one in tallies for tally in one.routes.values()]
         slow = _histogram(routes)
         counts = list(slow.counts)
         counts[QUICK_BUCKET] += max(0, sum(tally.calls for tally in tallies) - slow.count)
@@ -162,45 +187,33 @@ class CallTallies:
         Args:
             only: it is the handler's only one, so that every call was one of it.
         """
-        tallies = self._all()
-        found = [(tally, tally.routes[route]) for tally in tallies if route in tally.routes]
-        if only:
-            calls = [(tally.on_loop, tally.calls) for tally in tallies]
-        else:
-            calls = [(tally.on_loop, one.calls) for tally, one in found]
+        here, elsewhere = self._sums(route)
+        both = [here.of(route), elsewhere.of(route)]
         return RouteStats(
-            on_loop=sum(count for on_loop, count in calls if on_loop),
-            elsewhere=sum(count for on_loop, count in calls if not on_loop),
-            slow=_histogram([one for _, one in found]),
-            longest=max((one.longest for _, one in found), default=0.0),
+            on_loop=here.calls if only else both[0].calls,
+            elsewhere=elsewhere.calls if only else both[1].calls,
+            slow=_histogram(both),
+            longest=max(one.longest for one in both),
         )
 
-    def _all(self) -> list[CallTally]:
+    def _sums(self, route: Route | None = None) -> tuple[CallTally, CallTally]:
+        """What the loop's threads have counted, and the others; of the routes only this one, if it is given.
+
+        Made under the lock, so that a tally is either live or ended, and not both or neither.
+        """
+        here, elsewhere = CallTally(self.server, on_loop=True), CallTally(self.server, on_loop=False)
         with self._lock:
             self._bury_locked()
-            return [*self._live, *self._ended.values()]
+            for tally in (*self._ended, *self._live):
+                (here if tally.on_loop else elsewhere).add(tally, route)
+        return here, elsewhere
 
     def _bury_locked(self) -> None:
         """Add what ended threads have counted to one tally, so that a churn of threads costs no memory."""
         while self._gone:
             gone = self._gone.popleft()
-            self._live.discard(gone)
-            ended = self._ended[gone.on_loop]
-            ended.calls += gone.calls
-            ended.seconds += gone.seconds
-            ended.sent += gone.sent
-            ended.sent_bytes += gone.sent_bytes
-            for route, tally in gone.routes.items():
-                _add(ended.of(route), tally)
-
-
-def _add(total: RouteTally, one: RouteTally) -> None:
-    total.calls += one.calls
-    total.seconds += one.seconds
-    total.longest = max(total.longest, one.longest)
-    if one.buckets is not None:
-        before = total.buckets or [0] * BUCKETS
-        total.buckets = [a + b for a, b in zip(before, one.buckets, strict=True)]
+            del self._live[gone]
+            self._ended[gone.on_loop].add(gone)
 
 
 def _histogram(tallies: Iterable[RouteTally]) -> Histogram:

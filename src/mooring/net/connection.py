@@ -767,8 +767,9 @@ class Connections:
             self._count += 1
             if self._count > self.most:
                 self.most = self._count
-        if self.watcher is not None:
-            self.watcher.added(connection)
+        watcher = self.watcher
+        if watcher is not None:
+            watcher.added(connection)
 
     def enter(self, name: str, connection: Connection) -> Connection | None:
         """Enter a name; returns the other connection that had it."""
@@ -780,8 +781,9 @@ class Connections:
                 self._forget_locked(connection)
             self._names[name] = connection
             connection._name = name
-        if self.watcher is not None:
-            self.watcher.named(connection)
+        watcher = self.watcher
+        if watcher is not None:
+            watcher.named(connection)
         return older if older is not connection else None
 
     def discard(self, connection: Connection) -> None:
@@ -789,8 +791,9 @@ class Connections:
         with self._lock:
             self._count -= 1
             self._forget_locked(connection)
-        if self.watcher is not None:
-            self.watcher.removed(connection)
+        watcher = self.watcher
+        if watcher is not None:
+            watcher.removed(connection)
 
     def _forget_locked(self, connection: Connection) -> None:
         name = connection._name

@@ -23,8 +23,7 @@ FAR = 100
 """Ticks from which on a deadline is far."""
 
 LONGEST_LOOK = 40.0
-"""Seconds: no look is planned further ahead, which bounds how long the ring remembers a connection that is gone. Long
-enough for a heartbeat every 30 s to need one look each."""
+"""Seconds: no look is planned further ahead. Long enough for a heartbeat every 30 s to need one look each."""
 
 
 class HasTick(Protocol):
@@ -37,13 +36,24 @@ Entry = TypeVar("Entry", bound=HasTick)
 
 
 class Slot(Generic[Entry]):
-    """The entries of one tick. They all remember the same number object: an int of its own would cost each 32 bytes."""
+    """The entries of one tick. They all remember the same number object: an int of its own would cost each 32 bytes.
 
-    __slots__ = ("entries", "tick")
+    ``forgotten`` of them are gone; when most are, the list is made anew without them.
+    """
+
+    __slots__ = ("entries", "forgotten", "tick")
 
     def __init__(self, tick: int, entry: Entry) -> None:
         self.tick = tick
         self.entries = [entry]
+        self.forgotten = 0
+
+    def forget(self) -> None:
+        """One more is gone: it is in another slot, or in none."""
+        self.forgotten += 1
+        if 2 * self.forgotten > len(self.entries):
+            self.entries = [entry for entry in self.entries if entry._tick == self.tick]
+            self.forgotten = 0
 
 
 class DeadlineRing(Generic[Entry]):
@@ -69,6 +79,8 @@ class DeadlineRing(Generic[Entry]):
         planned = entry._tick
         if planned and planned <= tick:
             return
+        if planned:
+            self.forget(entry)
         slot = self._slots.get(tick)
         if slot is None:
             self._slots[tick] = Slot(tick, entry)
@@ -78,6 +90,13 @@ class DeadlineRing(Generic[Entry]):
             slot.entries.append(entry)
             tick = slot.tick
         entry._tick = tick
+
+    def forget(self, entry: Entry) -> None:
+        """Plan no look at the entry any more; at most as many that are gone are remembered as such that are not."""
+        slot = self._slots.get(entry._tick)
+        entry._tick = 0
+        if slot is not None:
+            slot.forget()
 
     def due(self, now: float) -> list[Entry]:
         """Take out and return the entries whose slot has come."""

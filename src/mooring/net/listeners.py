@@ -153,8 +153,9 @@ class Listeners:
                     listening.consider(connection)
                 elif listening.wants(connection):
                     listening.hear(connection)
-        if connection._tap is not None:
-            connection._tap.note("opened")
+        tap = connection._tap
+        if tap is not None:
+            tap.note("opened")
 
     def named(self, connection: Connection) -> None:
         """A connection is called something from now on."""
@@ -172,15 +173,17 @@ class Listeners:
                 put(event)
             except BaseException:  # it must not fail the handler that identified the connection
                 logger.exception("a listener of %r failed", connection)
-        if connection._tap is not None:
-            connection._tap.note("named")
+        tap = connection._tap
+        if tap is not None:
+            tap.note("named")
 
     def removed(self, connection: Connection) -> None:
         """A connection has ended."""
-        if connection._tap is not None:
+        tap = connection._tap
+        if tap is not None:
             reason = str(connection.close_reason or "")
             detail = f"{reason}: {connection._close_detail}" if connection._close_detail else reason
-            connection._tap.note("closed", detail=detail)
+            tap.note("closed", detail=detail)
         with self._lock:
             for listening in self._all:
                 listening.forget(connection)

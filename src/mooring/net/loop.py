@@ -624,8 +624,9 @@ class Loop:
             baton.release()
         if reading and not connection._reading:
             connection._last_received = self._now  # the silence was our own doing
-            if connection._partial is not None:
-                connection._partial.since = self._now
+            partial = connection._partial
+            if partial is not None:
+                partial.since = self._now
         connection._reading = reading
         if resume:
             self.model.resume(connection)
@@ -694,7 +695,7 @@ class Loop:
             connection._watched = True
         connection._partial = None
         connection._ending = Ending(self._now)
-        connection._tick = 0  # the deadlines are others now
+        self._ring.forget(connection)  # the deadlines are others now
         connection.fail_requests()
 
     @leader_only
@@ -706,7 +707,7 @@ class Loop:
             connection._output_over = True
             connection._phase = LINGERING
         connection._ending = Ending(self._now)
-        connection._tick = 0
+        self._ring.forget(connection)
         if broken or connection._eof:
             self._end(connection)
             return
@@ -750,6 +751,7 @@ class Loop:
     @leader_only
     def _end(self, connection: Connection) -> None:
         """Take the connection out of everything; ``lost`` runs after the handler that may still run."""
+        self._ring.forget(connection)
         if connection._mask:
             connection._mask = 0
             self._epoll.unregister(connection._socket)

@@ -67,8 +67,9 @@ def _moments(connection: Connection, timeouts: Timeouts) -> list[tuple[float, Ru
     """All that can pass, as it stands now: the moment (monotonic seconds), and what it means."""
     phase = connection._phase
     moments = _of_silence(connection, timeouts) if phase is OPEN and connection._reading else []
-    if connection._armed and connection._stall is not None and phase <= DRAINING:
-        moments.append((connection._stall.since + timeouts.write, _stalled))
+    stall = connection._stall
+    if connection._armed and stall is not None and phase <= DRAINING:
+        moments.append((stall.since + timeouts.write, _stalled))
     ending = connection._ending
     if phase is DRAINING:
         if connection._close_reason in (CloseReason.PEER, CloseReason.RESET):

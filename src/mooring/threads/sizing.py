@@ -45,6 +45,15 @@ COMPUTING_SHARE = 0.3
 """Share of the process's CPU time that the pool's threads must have for its being used up to say anything of them: the
 loop of a server alone can fill a core while the handlers in the pool only wait."""
 
+EVEN, EVEN_COUNT = 0.05, 2
+"""Share, and number, by which the tasks that come and those that end may differ while they count as just as many."""
+
+FULL = 0.9
+"""Share of the threads that the law must find in use for them to have no rest."""
+
+PAID = 0.9
+"""Share of what further threads should have brought that they must have brought for more of them."""
+
 GIL_RELEASED = 1.25
 """Cores in use beyond which tasks must be computing without the GIL, so that all cores count."""
 
@@ -127,12 +136,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A change whose effect is being measured: from which size, with which throughput, since when."""
+    """A change whose effect is being measured: from which size, with which throughput, since when.
+
+    ``callers``: it was made because just as many tasks came as ended.
+    """
 
     size: int
     rate: float
     since: float
     ended: int
+    callers: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,14 +253,17 @@ def _grow(memory: Memory, last: Sample, sample: Sample) -> Memory:
     anything_ended = sample.ended > last.ended
     if anything_ended and is_used_up(memory.cpu, sample.cores, sample.gil) and _computes(memory):
         return memory
-    wanted = _wanted(memory, sample) if anything_ended else memory.size + max(1, memory.size // 4)
+    callers = _callers(memory, last, sample) if anything_ended else 0
+    wanted = max(callers, _wanted(memory, sample)) if anything_ended else memory.size + max(1, memory.size // 4)
     # Not further than fourfold: the first tasks may not be like the others.
     size = min(wanted, memory.size * 4, memory.size + sample.queued, sample.max_size)
     if size <= memory.size:
         return memory
-    growth = memory.growth or Trial(memory.size, memory.rate, sample.now, sample.ended)
+    # With callers that wait, what the threads there are can do is known exactly.
+    rate = memory.size / memory.work if callers else memory.rate
+    growth = memory.growth or Trial(memory.size, rate, sample.now, sample.ended, callers > 0)
     # What held tasks back so far must not look like little load to `_trim`.
-    load = max(memory.load, min(memory.arrivals * memory.work, float(size)))
+    load = max(memory.load, min(max(memory.arrivals * memory.work, callers), float(size)))
     return replace(memory, size=size, growth=growth, load=load)
 
 
@@ -259,6 +275,26 @@ def _wanted(memory: Memory, sample: Sample) -> int:
     if wanted <= memory.size and lasts and sample.oldest_wait >= max(LONG_WAIT, memory.work / 4):
         return memory.size + max(1, memory.size // 8)  # the law's terms do not tell all: tasks of very different kinds
     return wanted
+
+
+def _callers(memory: Memory, last: Sample, sample: Sample) -> int:
+    """How many tasks are there all the time, if just as many come as end, and they only wait; 0 else.
+
+    Whoever asks again only when he has been answered brings no more tasks than the threads there are can end, and the
+    law asks for one thread more at a time. But then the tasks that wait or run are as many as there are callers. To go
+    on with that, the threads added so far must have paid: else what the tasks wait for is scarce.
+    """
+    if memory.computed is None or memory.computed >= COMPUTING_SHARE:
+        return 0
+    ended, window, growth = sample.ended - last.ended, sample.now - last.now, memory.growth
+    is_even = abs(sample.arrived - last.arrived - ended) <= max(EVEN_COUNT, EVEN * ended)
+    if growth is None:
+        assert memory.late is not None
+        is_new = sample.now - memory.late.since < TRIAL_TIME and sample.queued >= memory.size
+        goes_on = is_new and memory.arrivals * memory.work >= FULL * memory.size
+    else:
+        goes_on = growth.callers and ended * growth.size >= PAID * growth.rate * window * memory.size
+    return sample.queued + sample.busy if is_even and ended >= ENOUGH / 2 and goes_on else 0
 
 
 def _computed(memory: Memory, last: Sample, sample: Sample, recent: float) -> float | None:
