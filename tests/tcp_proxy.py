@@ -24,7 +24,7 @@ class FaultProxy:
         self.delay = 0.0
         self._selector = selectors.DefaultSelector()
         self._pairs: dict[socket.socket, socket.socket] = {}
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = self._server.getsockname()[1]
         self._selector.register(self._server, selectors.EVENT_READ)
         self._orders, self._giver = socket.socketpair()

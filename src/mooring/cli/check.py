@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
@@ -20,9 +20,6 @@ from ..settings import Loaded
 from .applying import make_server, refuse_nonsense
 from .exits import BAD_SETTINGS, BadSettings, NoTarget
 from .settings import load_settings, settings_options
-
-PROBE_TIME: Final = 5.0
-"""Seconds that a database may take to answer."""
 
 
 @click.command
@@ -132,7 +129,7 @@ def _no_database(pool: ConnectionPool) -> Iterator[str]:
     if url.dialect == "sqlite" and not url.in_memory and not Path(url.database).exists():
         return
     try:
-        connection = pool.create_new_connection(timeout=PROBE_TIME)
+        connection = pool.create_new_connection(timeout=0.0)  # one attempt, which has time-outs of its own
         connection.close()
     except (MooringError, pool.Error) as exc:
         yield f"{url}: {exc}"
