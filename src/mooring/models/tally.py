@@ -46,12 +46,14 @@ class RouteStats:
 
     Attributes:
         on_loop, elsewhere: calls on the loop's thread, and in other threads.
+        errors: those that raised. (A pending reply that fails belongs to no route any more.)
         slow: those that took 0.09 ms or more.
         longest: seconds of the longest.
     """
 
     on_loop: int
     elsewhere: int
+    errors: int
     slow: Histogram
     longest: float
 
@@ -67,10 +69,11 @@ class RouteStats:
 class RouteTally:
     """Counts of one route in one thread."""
 
-    __slots__ = ("buckets", "calls", "longest", "seconds")
+    __slots__ = ("buckets", "calls", "errors", "longest", "seconds")
 
     def __init__(self) -> None:
         self.calls = 0
+        self.errors = 0
         self.seconds = 0.0
         self.longest = 0.0
         self.buckets: list[int] | None = None
@@ -171,6 +174,7 @@ class CallTallies:
         return RouteStats(
             on_loop=sum(count for on_loop, count in calls if on_loop),
             elsewhere=sum(count for on_loop, count in calls if not on_loop),
+            errors=sum(one.errors for _, one in found),
             slow=_histogram([one for _, one in found]),
             longest=max((one.longest for _, one in found), default=0.0),
         )
@@ -196,6 +200,7 @@ class CallTallies:
 
 def _add(total: RouteTally, one: RouteTally) -> None:
     total.calls += one.calls
+    total.errors += one.errors
     total.seconds += one.seconds
     total.longest = max(total.longest, one.longest)
     if one.buckets is not None:
