@@ -14,8 +14,8 @@ from waiting import wait_until
 from mooring import Client, Connection, ConnectionHandler, Router, Server, blocking
 from mooring.framing import LengthPrefixed
 from mooring.net.connection import Connections
-from mooring.net.listeners import MOST_CANDIDATES, MOST_LISTENERS
-from mooring.net.tap import MOST_BYTES, TalkingSocket
+from mooring.net.listeners import AT_ONCE, MOST_CANDIDATES, MOST_LISTENERS, Listeners, Listening
+from mooring.net.tap import MOST_BYTES, MOST_HELD, TalkingSocket
 from mooring.net.trace_event import TraceEvent
 from mooring.tracing import Trace, whom
 
@@ -284,13 +284,12 @@ def test_candidates_are_bounded() -> None:
             self._tap = None
             self._socket = None
 
-    from mooring.net.listeners import Listening
-
     listening = Listening(kept.append, connection=None, name="a", peer=None)
     for _ in range(MOST_CANDIDATES + 10):
         listening.consider(Some())  # type: ignore[arg-type]
     assert len(listening.candidates) == MOST_CANDIDATES
-    listening.end()
+    while listening.leave(100):
+        pass
     assert not listening.candidates
 
 
@@ -338,6 +337,60 @@ def test_listening_begins_and_ends_under_load_without_a_reply_lost(model: str) -
         assert all(connection._tap is None for connection in server.connections)
 
 
+def test_a_call_that_sends_without_end_is_heard_before_it_is_over(heard: Heard) -> None:
+    let_go = threading.Event()
+
+    def pour(connection: Connection, message: bytes) -> bytes:
+        for number in range(3 * MOST_HELD):
+            connection.send(b"%d" % number)
+        assert let_go.wait(20)
+        return b"done"
+
+    with Server(pour, bind="tcp://127.0.0.1:0", model="threads") as server, Client(server.addresses[0]) as client:
+        server.listen(heard.put, peer="127.0.0.1")
+        client.send(b"x")
+        heard.wait_for("out", b"%d\n" % (3 * MOST_HELD - 1))
+        assert not heard.data("served")
+        let_go.set()
+        heard.wait_for("out", b"done\n")
+    assert heard.data("out")[:-1] == [b"%d\n" % number for number in range(3 * MOST_HELD)]
+
+
+def test_listening_to_many_holds_the_lock_for_a_few_at_a_time(heard: Heard) -> None:
+    class Lock:
+        """Counts what happens while it is held."""
+
+        def __init__(self) -> None:
+            self.changes: list[int] = []
+
+        def __enter__(self) -> None:
+            self.changes.append(0)
+
+        def __exit__(self, *args: object) -> None:
+            pass
+
+    class Some:
+        name, peer, id, _phase, _socket = None, None, 1, 0, None
+
+        def __setattr__(self, name: str, value: object) -> None:
+            if name == "_tap":
+                lock.changes[-1] += 1
+            object.__setattr__(self, name, value)
+
+        _tap: Any = None
+
+    lock, some = Lock(), [Some() for _ in range(10 * AT_ONCE)]
+    listeners = Listeners(some)  # type: ignore[arg-type]
+    listeners._lock = lock  # type: ignore[assignment]
+    listeners._connections = type("Table", (list,), {"watcher": None})(some)
+    listening = Listening(heard.put, connection=None, name=None, peer=None)
+    listeners.begin(listening)
+    assert len(listening.heard) == 10 * AT_ONCE
+    listeners.end(listening)
+    assert all(one._tap is None for one in some)
+    assert max(lock.changes) == AT_ONCE
+
+
 # As an iteration, and as text -----------------------------------------------------------------------------------------
 
 
@@ -349,6 +402,25 @@ def test_a_trace_ends_after_its_time_and_drops_the_oldest_if_nobody_takes_them()
                 ask(client, b"%d" % number)
             wait_until(lambda: trace.left_out == 5)
             assert [event.data for event in trace] == [b"1\n", b"2\n", b"2", b"2\n"]
+
+
+def test_a_trace_ends_after_its_time_however_much_there_is_to_take() -> None:
+    with Server(echo, bind="tcp://127.0.0.1:0") as server, Client(server.addresses[0]) as client:
+        with server.trace("127.0.0.1", duration=0.1, limit=50) as trace:
+            ask(client, b"x")
+            for _event in trace:
+                ask(client, b"x")  # three more to take for each that is taken
+        assert server.connections.watcher is None
+
+
+def test_where_one_server_has_too_many_listeners_no_other_keeps_one(heard: Heard) -> None:
+    with Server(echo, bind="tcp://127.0.0.1:0") as first, Server(echo, bind="tcp://127.0.0.1:0") as second:
+        stops = [second.listen(heard.put, name=f"nobody-{number}") for number in range(MOST_LISTENERS)]
+        with pytest.raises(ValueError, match="end one"):
+            Trace((first, second), "meter-7")
+        assert first.connections.watcher is None
+        for stop in stops:
+            stop()
 
 
 def test_a_trace_of_several_servers_finds_the_one() -> None:

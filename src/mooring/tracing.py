@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class Trace:
-    """The events of a connection as they come; see ``Server.trace``. ``_changed`` guards the queue.
+    """The events of a connection as they come, until its time is over; see ``Server.trace``. ``_changed`` guards the
+    queue. What happened before the end of the time and has not been taken yet is still given after it.
 
     Args:
         servers: those among whose connections it may be.
@@ -40,6 +41,8 @@ class Trace:
 
     def _put(self, event: TraceEvent) -> None:
         with self._changed:
+            if self._closed or self._is_over():
+                return
             if len(self._events) >= self._limit:
                 self._events.popleft()
                 self.left_out += 1
@@ -49,6 +52,7 @@ class Trace:
     def __iter__(self) -> Iterator[TraceEvent]:
         while (event := self._next()) is not None:
             yield event
+        self.close()
 
     def _next(self) -> TraceEvent | None:
         with self._changed:
@@ -58,6 +62,9 @@ class Trace:
                     return None
                 self._changed.wait(left)
             return self._events.popleft()
+
+    def _is_over(self) -> bool:
+        return self._ends is not None and time.monotonic() >= self._ends
 
     def close(self) -> None:
         """Stop listening; the iteration ends after what has been heard. Twice is harmless."""
@@ -96,19 +103,23 @@ def listen_to(servers: Sequence[Server], put: Callable[[TraceEvent], object], **
 
     Raises:
         KeyError: none has a connection of that number.
+        ValueError: one of them has too many listeners already; then none is listened to.
     """
     stops: list[Callable[[], None]] = []
     missing: KeyError | None = None
-    for server in servers:
-        try:
-            stops.append(server.listen(put, **target))
-        except KeyError as exc:
-            missing = exc
-    if not stops and missing is not None:
-        raise missing
 
     def stop() -> None:
         for one in stops:
             one()
 
+    for server in servers:
+        try:
+            stops.append(server.listen(put, **target))
+        except KeyError as exc:
+            missing = exc
+        except BaseException:
+            stop()
+            raise
+    if not stops and missing is not None:
+        raise missing
     return stop

@@ -71,6 +71,16 @@ def test_an_exception_is_shown_with_its_traceback(asker: Asker, client: Client) 
     assert "raise RuntimeError" in failure["sample"]
 
 
+def test_what_a_route_raised_is_counted(asker: Asker, server: Server) -> None:
+    for message in (b"ping", b"fail", b"fail"):
+        with Client(str(server.addresses[0])) as client:
+            client.send(message)
+            assert [*client] == [] if message == b"fail" else client.recv() == b"pong"
+    wait_until(lambda: server.stats().calls.count == 3)
+    routes = asker.get("/api/v1/diagnostics").json["snapshot"]["servers"][0]["handlers"]["routes"]
+    assert {route["name"]: route["errors"] for route in routes if route["calls"]} == {"ping": 0, "fail": 2}
+
+
 def test_the_table_is_searched_sorted_and_paged(asker: Asker, server: Server) -> None:
     clients = [Client(str(server.addresses[0])) for _ in range(7)]
     try:

@@ -26,6 +26,7 @@ def test_the_metrics_are_those_of_stats(asker: Asker, server: Server, client: Cl
     for message in (b"ping", b"login meter-1", b"store 1"):
         ask_device(client, message)
     wait_until(lambda: server.stats().calls.count == 3)
+    wait_until(lambda: server.threads.stats().idle == server.threads.stats().size)
     found, stats = scrape(asker), server.stats()
 
     def value(name: str, **labels: str) -> float:
@@ -50,6 +51,32 @@ def test_the_metrics_are_those_of_stats(asker: Asker, server: Server, client: Cl
     assert value("mooring_protocol_errors_total", reason="frame") == 0
     for name in ("mooring_pool_acquire_seconds", "mooring_pool_usage_seconds", "mooring_loop_lag_seconds"):
         assert any(key[0].startswith(name) for key in found), name
+
+
+def test_group_commits_are_counted_together(asker: Asker, server: Server) -> None:
+    pool = server.database
+    assert pool is not None
+    with pool.connection() as lease:
+        lease.execute("CREATE TABLE points (id INTEGER PRIMARY KEY, x INTEGER)")
+        lease.execute("CREATE TABLE more (id INTEGER PRIMARY KEY)")
+        lease.commit()
+    points, more = pool.group_commit("points", ["id", "x"]), pool.group_commit("more", ["id"])
+    for pending in [points.add((1, 2)), points.add((2, 3)), more.add((1,))]:
+        pending.result(20)
+    found = scrape(asker)
+
+    def value(name: str, **labels: str) -> float:
+        return found[f"mooring_group_commit{name}", frozenset({"server": "meters", **labels}.items())]
+
+    commits = sum(one.stats().commits for one in (points, more))
+    assert value("s_total") == value("_seconds_count") == commits
+    assert value("_rows_total") == 3
+    assert value("_queue_rows") == value("_queue_bytes") == 0
+    assert value("_failures_total", reason="failed") == value("_failures_total", reason="unknown") == 0
+    snapshot = asker.get("/api/v1/diagnostics").json["snapshot"]
+    (points_told, more_told) = snapshot["servers"][0]["database"]["group_commits"]
+    assert (points_told["table"], points_told["committed"]) == ("points", 2)
+    assert (more_told["table"], more_told["state"]) == ("more", "open")
 
 
 def test_no_label_holds_what_a_device_chose(asker: Asker, client: Client) -> None:

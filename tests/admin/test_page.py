@@ -16,6 +16,7 @@ from waiting import wait_until
 from mooring import Client, Heartbeat, Server
 from mooring.admin.listening import Place
 from mooring.admin.service import AdminSide
+from mooring.cli.admin_parts import parts_of
 
 from .conftest import TOKEN, VIEWER, MakeAdmin, MakeServer, ask_device
 
@@ -203,30 +204,29 @@ def test_a_connection_is_looked_at_sent_to_and_closed(
     expect(page.locator("#one-title")).to_have_text("meter-1 (ended)", timeout=PATIENCE)
 
 
-def test_a_trace_shows_messages_as_text(make_server: MakeServer, make_admin: MakeAdmin, open_page: OpenPage) -> None:
+def test_a_trace_shows_the_frames_of_a_real_conversation(
+    make_server: MakeServer, make_admin: MakeAdmin, open_page: OpenPage
+) -> None:
     server = make_server()
-
-    def tap(*, put: Callable[[dict[str, Any]], None], **whom: object) -> Callable[[], None]:
-        put(
-            {
-                "time": 1.5,
-                "direction": "in",
-                "hex": "3c",
-                "text": EVIL,
-                "route": "ping",
-                "where": "loop",
-                "milliseconds": 0.2,
-            }
-        )
-        return lambda: None
-
-    page = open_page(make_admin(server, tap=tap).url_with_token)
+    page = open_page(make_admin(server, **parts_of([server])).url_with_token)
     with Client(str(server.addresses[0])) as client:
-        ask_device(client, b"ping")
+        ask_device(client, b"login " + EVIL.encode())
         page.locator("#table button.name").first.click()
         page.click("#one-trace")
-        expect(page.locator(".trace tbody td:nth-child(3)")).to_have_text(EVIL, timeout=PATIENCE)
+        wait_until(lambda: server.connections.watcher is not None)
+        client.send(b"ping \x01" + EVIL.encode())
+        assert client.recv() == b"pong"
+        rows = page.locator(".trace tbody tr")
+        expect(rows).to_have_count(3, timeout=PATIENCE)
+        out, served, into = (row.locator("td").all_inner_texts() for row in rows.all())  # the latest first
+        assert into[1:3] == ["→", f"ping .{EVIL}.\n70 69 6e 67 20 01 {EVIL.encode().hex(' ')} 0a"]
+        assert served[1:3] == ["✓", f"ping .{EVIL}"]
+        assert served[3].startswith("ping (")
+        assert served[4] == "loop"
+        assert served[5].endswith(" ms")
+        assert out[1:3] == ["←", "pong.\n70 6f 6e 67 0a"]
         assert page.locator("img").count() == 0
+        keep_screenshot(page, "trace")
 
 
 def test_a_device_named_by_markup_is_text_everywhere(

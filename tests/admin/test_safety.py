@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
+from waiting import wait_until
 
 from mooring import Server
-from mooring.admin.auth import TRIES, Allowance, Auth, Role
+from mooring.admin import protocol
+from mooring.admin.audit import STRANGERS
+from mooring.admin.auth import Allowance, Auth, Role
+from mooring.admin.door import TRIES
 from mooring.admin.guard import MOST_BODY, host_name
 from mooring.admin.listening import Place, listen, parse_place
 from mooring.admin.service import AdminSide
@@ -48,6 +53,43 @@ def test_wrong_tokens_are_few(admin: AdminSide) -> None:
     answer = stranger.ask("POST", "/api/v1/session", {"token": TOKEN})
     assert (answer.status, answer.json["error"]) == (429, "too_many_tries")
     assert int(answer.headers["retry-after"]) > 0
+
+
+def test_wrong_tokens_of_programs_are_as_few(admin: AdminSide) -> None:
+    guesser = Asker(admin.port, "guess" * 8)
+    for _ in range(TRIES):
+        answer = guesser.get("/api/v1/snapshot")
+        assert (answer.status, answer.json["error"]) == (401, "wrong_token")
+    # From now on not even the right one tells that it is right, at neither door.
+    for answer in (
+        Asker(admin.port).get("/api/v1/snapshot"),
+        Asker(admin.port, None).ask("POST", "/api/v1/session", {"token": TOKEN}),
+    ):
+        assert (answer.status, answer.json["error"]) == (429, "too_many_tries")
+    # But health is for everybody, and the probe of a supervisor must not find the server dead.
+    assert guesser.get("/livez").status == guesser.get("/metrics").status == 200
+    refusals = [one for one in admin._audit.entries() if one.result == "refused: wrong token"]
+    assert len(refusals) == TRIES
+
+
+def test_strangers_cannot_push_others_out_of_the_audit_log(admin: AdminSide) -> None:
+    Asker(admin.port).post("/servers/meters/threads/resume")
+    stranger = Asker(admin.port, None)
+    for _ in range(STRANGERS + 5):
+        assert stranger.post("/servers/meters/threads/pause").status == 401
+    evil = {"Origin": "http://evil.example"}
+    assert Asker(admin.port).ask("POST", "/api/v1/drain", {}, evil).status == 403
+    entries = admin._audit.entries()
+    assert len(entries) == STRANGERS + 1
+    assert entries[-1].who == "operator at 127.0.0.1"
+    assert entries[0].result.startswith("refused: log in")
+
+
+def test_a_post_of_another_site_is_in_the_audit_log(admin: AdminSide) -> None:
+    Asker(admin.port).ask("POST", "/api/v1/drain", {}, {"Origin": "http://evil.example"})
+    (entry,) = admin._audit.entries()
+    assert (entry.who, entry.action) == ("127.0.0.1", "POST /api/v1/drain")
+    assert entry.result == "refused: changes are made by this server's own page, or by a program"
 
 
 @pytest.mark.parametrize(
@@ -166,6 +208,84 @@ def test_too_many_requests_have_to_wait() -> None:
     assert allowance.wait_of("b") == 0.0
     now[0] += 1.0
     assert allowance.wait_of("a") == 0.0
+
+
+def test_all_addresses_of_a_network_share_what_is_allowed() -> None:
+    allowance = Allowance(1, 60.0)
+    allowance.take("2001:db8::1")
+    assert allowance.wait_of("2001:db8::ffff:2") > 0
+    assert allowance.wait_of("2001:db8:0:1::1") == 0.0
+    assert Allowance(1, 60.0).wait_of("fe80::1%eth0") == 0.0
+
+
+# Slow, and many ------------------------------------------------------------------------------------------------------
+
+HEAD = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
+POST = (
+    b"POST /api/v1/drain HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "
+    + TOKEN.encode()
+    + b"\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+)
+
+
+@pytest.fixture
+def _hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "REQUEST_TIME", 0.2)
+
+
+@pytest.mark.usefixtures("_hasty")
+@pytest.mark.parametrize("begun", [b"", b"GE", HEAD, HEAD + b"X-Slow: ", POST])
+def test_a_request_that_does_not_come_to_its_end_is_cut(admin: AdminSide, begun: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", admin.port), 20) as sock:
+        sock.sendall(begun)
+        told = b""
+        while data := sock.recv(4096):
+            told += data
+    assert told.startswith(b"HTTP/1.1 408 ") if begun else told == b""
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_a_byte_now_and_then_buys_no_time_for_the_next_request(admin: AdminSide) -> None:
+    with socket.create_connection(("127.0.0.1", admin.port), 20) as sock:
+        sock.sendall(HEAD + b"\r\n")
+        assert b" 200 " in sock.recv(4096)
+        with pytest.raises(ConnectionError):
+            for byte in HEAD * 100:
+                sock.sendall(bytes([byte]))
+                sock.settimeout(0.02)
+                try:
+                    if not sock.recv(4096):
+                        raise ConnectionResetError
+                except TimeoutError:
+                    continue
+
+
+@pytest.mark.usefixtures("_hasty")
+def test_a_stream_lasts_for_as_long_as_it_likes(admin: AdminSide) -> None:
+    with socket.create_connection(("127.0.0.1", admin.port), 20) as sock, sock.makefile("rb") as file:
+        sock.sendall(
+            b"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n" % TOKEN.encode()
+        )
+        begun = time.monotonic()
+        while time.monotonic() < begun + 2 * protocol.REQUEST_TIME:
+            assert file.readline()
+
+
+def test_so_many_may_connect_and_no_more(admin: AdminSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MOST_OF_AN_ADDRESS", 3)
+    socks = [socket.create_connection(("127.0.0.1", admin.port), 20) for _ in range(4)]
+    try:
+        for sock in socks[:3]:
+            sock.sendall(HEAD + b"\r\n")
+            assert b" 200 " in sock.recv(4096)
+        with pytest.raises(ConnectionError):
+            socks[3].sendall(HEAD + b"\r\n")
+            if not socks[3].recv(4096):
+                raise ConnectionResetError
+    finally:
+        for sock in socks:
+            sock.close()
+    wait_until(lambda: Asker(admin.port).get("/livez").status == 200)
 
 
 def test_a_cookie_ends_is_not_forged_and_outlives_a_restart() -> None:

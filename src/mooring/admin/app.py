@@ -24,12 +24,12 @@ from starlette.routing import Route
 from .. import __version__
 from .api import Api
 from .auth import Role
-from .guard import Refused
 from .health import Check, liveness, readiness, report
 from .metrics import CONTENT_TYPE, render
 from .operations import JSON, describe, endpoint
 from .process import has_gil
 from .records import Problem
+from .refusal import Refused
 from .snapshots import Snapshots
 from .watched import WatchedServer
 
@@ -77,6 +77,11 @@ class Health:
         self._registry = registry
         self._open_metrics = open_metrics
         self.last_scrape = 0.0
+
+    @property
+    def open_paths(self) -> list[str]:
+        """What everybody may ask for."""
+        return ["/livez", "/healthz", "/readyz", "/version", *(["/metrics"] if self._open_metrics else [])]
 
     async def livez(self, request: Request) -> Response:
         """Whether this process should be left alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import math
 import secrets
 import time
@@ -14,10 +15,6 @@ from typing import Final
 
 SESSION_TIME: Final = 24 * 3600
 """Seconds that a cookie is good for."""
-
-TRIES: Final = 10
-TRIES_TIME: Final = 60.0
-"""So many wrong tokens in so many seconds, from one address; then it has to wait."""
 
 ADDRESSES_KEPT: Final = 4096
 
@@ -91,6 +88,16 @@ def new_token() -> str:
     return secrets.token_urlsafe(32)
 
 
+def network_of(address: str) -> str:
+    """Whom an address counts for: of IPv6 its first 64 bits, as who has one address there has all of them."""
+    if ":" not in address:
+        return address
+    try:
+        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
+    except ValueError:
+        return address
+
+
 class Allowance:
     """So many in a stretch of time for each address. Belongs to one thread.
 
@@ -113,11 +120,12 @@ class Allowance:
 
     def take(self, address: str) -> None:
         """The address has used one."""
-        self._left[address] = (self._left_of(address) - 1.0, self._clock())
-        self._left.move_to_end(address)
+        network = network_of(address)
+        self._left[network] = (self._left_of(address) - 1.0, self._clock())
+        self._left.move_to_end(network)
         while len(self._left) > ADDRESSES_KEPT:
             self._left.popitem(last=False)
 
     def _left_of(self, address: str) -> float:
-        left, at = self._left.get(address, (float(self._count), -math.inf))
+        left, at = self._left.get(network_of(address), (float(self._count), -math.inf))
         return min(float(self._count), left + (self._clock() - at) * self._rate)

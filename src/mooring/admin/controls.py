@@ -11,7 +11,7 @@ from ..db import ConnectionPool
 from ..errors import ConnectionClosed, FrameError, MooringError
 from ..net.connection import Connection
 from ..server import Server, ServerState
-from .guard import Refused
+from .refusal import Refused
 from .watched import WatchedServer
 
 

@@ -8,13 +8,14 @@ from ..net.connection import Connection
 from ..net.tcp_info import tcp_info
 from . import records
 from .table import row
+from .watched import WatchedServer
 
 
-def details(server: str, connection: Connection) -> records.Details:
+def details(server: WatchedServer, connection: Connection) -> records.Details:
     """Look at a connection.
 
     Args:
-        server: its server's id.
+        server: its own.
     """
     info = tcp_info(connection._socket)
     with connection._lock:

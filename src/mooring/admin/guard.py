@@ -14,7 +14,10 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from .auth import Allowance, Auth, Role
+from .audit import Audit
+from .auth import Allowance, Role
+from .door import Door
+from .refusal import Refused, retry_after
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -44,38 +47,34 @@ SECURITY: Final = [
 ]
 
 
-class Refused(Exception):
-    """A request that is not answered but by an error.
-
-    Args:
-        status: of HTTP.
-        error: a word for programs.
-        detail: a sentence for people.
-        headers: to send with it.
-    """
-
-    def __init__(self, status: int, error: str, detail: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.error = error
-        self.detail = detail
-        self.headers = headers or {}
-
-
 class Guard:
     """The outermost layer of the application. Puts ``role`` and ``who`` into the scope's state.
 
     Args:
         app: what is guarded.
-        auth: knows tokens and cookies.
+        door: knows tokens and cookies.
+        audit: where is written who wanted to change something and was sent away.
         cookie: the cookie's name.
         hosts: names under which this server may be asked for, beside localhost and IP addresses.
+        open_paths: what everybody may ask for, so that no token is looked at: a probe that has a wrong one must not
+            find the server dead.
     """
 
-    def __init__(self, app: App, auth: Auth, *, cookie: str, hosts: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        app: App,
+        door: Door,
+        audit: Audit,
+        *,
+        cookie: str,
+        hosts: Iterable[str] = (),
+        open_paths: Iterable[str] = (),
+    ) -> None:
         self._app = app
-        self._auth = auth
+        self._door = door
+        self._audit = audit
         self._cookie = cookie
+        self._open_paths = frozenset(open_paths)
         self._hosts = {"localhost", *(host.lower() for host in hosts)}
         self._requests = Allowance(REQUESTS, REQUESTS_TIME)
 
@@ -86,23 +85,34 @@ class Guard:
             return
         secured = _secured(send)
         try:
-            headers = _headers(scope)
-            self._check_rate(scope)
-            self._check_host(headers)
-            self._check_origin(scope["method"], headers)
+            headers = self._check(scope)
             state = scope.setdefault("state", {})
-            state["role"] = role = self._role(scope["method"], headers)
+            state["role"] = role = self._role(scope, headers)
             state["who"] = f"{role.name.lower()} at {address_of(scope)}"
             await self._app(scope, _bounded(receive, headers), secured)
         except Refused as exc:
             await _answer(secured, exc)
+
+    def _check(self, scope: Scope) -> dict[str, str]:
+        headers = _headers(scope)
+        self._check_rate(scope)
+        try:
+            self._check_host(headers)
+            self._check_origin(scope["method"], headers)
+        except Refused as exc:
+            if scope["method"] not in SAFE:
+                self._audit.note_stranger(
+                    address_of(scope), f"{scope['method'][:20]} {scope['path'][:100]}", f"refused: {exc}"
+                )
+            raise
+        return headers
 
     def _check_rate(self, scope: Scope) -> None:
         address = address_of(scope)
         wait = self._requests.wait_of(address)
         if wait:
             detail = f"more than {REQUESTS} requests in {REQUESTS_TIME:g} s; wait a moment"
-            raise Refused(429, "too_many_requests", detail, {"retry-after": str(int(wait) + 1)})
+            raise Refused(429, "too_many_requests", detail, retry_after(wait))
         self._requests.take(address)
 
     def _check_host(self, headers: dict[str, str]) -> None:
@@ -127,17 +137,20 @@ class Guard:
         if origin is not None and _place_of(origin) != headers.get("host", "").lower():
             raise Refused(403, "cross_site", "changes are made by this server's own page, or by a program")
 
-    def _role(self, method: str, headers: dict[str, str]) -> Role:
+    def _role(self, scope: Scope, headers: dict[str, str]) -> Role:
+        method = scope["method"]
+        if scope["path"] in self._open_paths:
+            return Role.NOBODY
         authorization = headers.get("authorization", "")
         if authorization[:7].lower() == "bearer ":
-            return self._auth.role_of_token(authorization[7:].strip())
+            return self._door.role_of_token(authorization[7:].strip(), address_of(scope))
         if method not in SAFE and "sec-fetch-site" not in headers and "origin" not in headers:
             return Role.NOBODY  # no browser, and no token: a cookie alone does not count then
         try:
             morsel = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
         except CookieError:
             return Role.NOBODY
-        return self._auth.role_of_cookie(morsel.value) if morsel is not None else Role.NOBODY
+        return self._door.role_of_cookie(morsel.value) if morsel is not None else Role.NOBODY
 
 
 def address_of(scope: Scope) -> str:

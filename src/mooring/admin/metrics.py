@@ -52,6 +52,7 @@ class MooringCollector(Collector):
         yield from _of_threads([(labels, stats) for labels, _, stats in pairs])
         pools = [(labels, one.server.database.stats()) for labels, one, _ in pairs if one.server.database is not None]
         yield from _of_pools(pools)
+        yield from _of_group_commits(pairs)
         yield from self._of_process()
 
     def describe(self) -> Iterable[Metric]:
@@ -180,6 +181,38 @@ def _of_pools(pools: Sequence[tuple[Labels, PoolStats]]) -> Iterator[Metric]:
     yield _counter("mooring_pool_opened", "Connections opened.", pools, lambda one: one.opened)
     yield _counter("mooring_pool_open_failures", "Failed tries to connect.", pools, lambda one: one.open_failures)
     yield _counter("mooring_pool_leaks", "Loans that lasted too long.", pools, lambda one: one.leaks)
+
+
+def _of_group_commits(pairs: Sequence[tuple[Labels, WatchedServer, ServerStats]]) -> Iterator[Metric]:
+    """Of all group commits of a pool together: which tables there are is for the dashboard."""
+    pools = [(labels, one.server.database) for labels, one, _ in pairs if one.server.database is not None]
+    groups = [(labels, stats) for labels, pool in pools if (stats := pool.group_commit_stats())]
+
+    def total(name: str) -> list[tuple[Labels, int]]:
+        return [(labels, sum(getattr(one, name) for one in stats)) for labels, stats in groups]
+
+    yield _gauge("mooring_group_commit_queue_rows", "Rows that wait or are being stored.", total("rows"), _itself)
+    yield _gauge("mooring_group_commit_queue_bytes", "Their size.", total("bytes"), _itself)
+    yield _counter("mooring_group_commits", "Commits that succeeded.", total("commits"), _itself)
+    yield _counter("mooring_group_commit_rows", "Rows in them.", total("committed"), _itself)
+    seconds = HistogramMetricFamily(
+        "mooring_group_commit_seconds", "A batch, to the end of its commit; sum estimated.", labels=["server"]
+    )
+    for labels, stats in groups:
+        commits = Durations(tuple(map(sum, zip(*(one.commit.counts for one in stats), strict=True))))
+        seconds.add_metric(labels, database_buckets(commits), estimated_sum(commits))
+    yield seconds
+    failed = CounterMetricFamily("mooring_group_commit_failures", "Rows not stored.", labels=["server", "reason"])
+    for reason in ("failed", "refused", "expired", "unknown"):
+        for labels, count in total(reason):
+            failed.add_metric([*labels, reason], count)
+    yield failed
+    yield _counter("mooring_group_commit_retries", "Commits tried again after a deadlock.", total("retries"), _itself)
+    yield _counter("mooring_group_commit_losses", "Connections lost during a commit.", total("losses"), _itself)
+
+
+def _itself(value: int) -> int:
+    return value
 
 
 def _gauge(name: str, help: str, rows: Sequence[tuple[Labels, Any]], get: Any) -> Metric:

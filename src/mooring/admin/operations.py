@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 
 from .audit import Audit
 from .auth import Role
-from .guard import MOST_BODY, Refused
+from .guard import MOST_BODY, address_of
 from .records import Problem
+from .refusal import Refused
 
 logger = logging.getLogger("mooring.admin")
 
@@ -41,6 +43,11 @@ class Parameter:
     default: Any = None
 
 
+SERVER: Final = Parameter("server", Annotated[str, Meta(min_length=1, max_length=64)], "the server's id", True)
+CONNECTION: Final = Parameter("id", Annotated[int, Meta(ge=0, le=2**53)], "the connection's number", True)
+DEVICE: Final = Parameter("device", Annotated[str, Meta(min_length=1, max_length=64)], "the device's name", True)
+
+
 @dataclass(frozen=True)
 class Operation:
     """One operation.
@@ -56,6 +63,7 @@ class Operation:
         in_path, in_query: see Parameter.
         problems: statuses that it may answer beside the common ones.
         stream: the answer is a stream of events.
+        wants_request: ``call`` gets the request itself, too, as ``request``.
     """
 
     name: str
@@ -70,6 +78,7 @@ class Operation:
     in_query: tuple[Parameter, ...] = ()
     problems: tuple[int, ...] = ()
     stream: bool = False
+    wants_request: bool = False
 
     @property
     def is_control(self) -> bool:
@@ -90,11 +99,13 @@ def endpoint(operation: Operation, audit: Audit) -> Callable[[Request], Awaitabl
                 **_query(operation, request),
                 **await _body(operation, request),
             }
-            if operation.name in ("log_in", "session", "trace"):
+            if operation.wants_request:
                 values["request"] = request
             result = await operation.call(**values)
         except Refused as exc:
-            if operation.is_control:
+            if operation.is_control and request.state.role is Role.NOBODY:
+                audit.note_stranger(address_of(request.scope), operation.name, f"refused: {exc}")
+            elif operation.is_control:
                 audit.note(who, operation.name, _told(values), f"refused: {exc}")
             raise
         if operation.is_control:

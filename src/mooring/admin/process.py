@@ -18,9 +18,14 @@ _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class ProcessMeter:
-    """Reads the numbers; remembers the last ones for rates."""
+    """Reads the numbers; remembers the last ones for rates.
 
-    def __init__(self) -> None:
+    Args:
+        settings: where they come from, in words; "" if there are none.
+    """
+
+    def __init__(self, settings: str = "") -> None:
+        self._settings = settings
         self._started_at = time.time()
         self._before = (time.monotonic(), time.process_time())
         self._share = 0.0
@@ -42,6 +47,7 @@ class ProcessMeter:
             version=__version__,
             python=platform.python_version(),
             gil=has_gil(),
+            settings=self._settings,
             started_at=self._started_at,
             cpu=cpu,
             cpu_share=self._share,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
 Count = Annotated[int, Meta(ge=0)]
 
@@ -49,12 +49,14 @@ class Traffic(Struct, frozen=True):
 
 
 class RouteNumbers(Struct, frozen=True):
-    """One route: how often it was called and how long that took, in seconds since the start; ``runs``: where now."""
+    """One route: how often it was called, how often it raised, and how long it took, in seconds since the start;
+    ``runs``: where now."""
 
     name: str
     runs: str
     calls: int
     on_loop: int
+    errors: int
     p50: float
     p99: float
     longest: float
@@ -123,10 +125,24 @@ class HeartbeatNumbers(Struct, frozen=True):
 
 
 class GroupCommitNumbers(Struct, frozen=True):
-    """One group commit: rows that wait, are stored, and failed; seconds since its last commit."""
+    """One group commit: what waits (``rows``, ``bytes``), what was committed, and what was not, since the start."""
 
     table: str
-    numbers: dict[str, float]
+    state: str
+    rows: int
+    bytes: int
+    commits: int
+    committed: int
+    rows_per_second: float
+    commit_p99: float
+    failed: int
+    refused: int
+    expired: int
+    unknown: int
+    retries: int
+    losses: int
+    waits: int
+    last_error: str | None
 
 
 class DatabaseNumbers(Struct, frozen=True):
@@ -195,12 +211,14 @@ class ServerNumbers(Struct, frozen=True):
 
 
 class Process(Struct, frozen=True):
-    """The process: ``cpu`` in seconds so far, ``cpu_share`` of one core over the last second."""
+    """The process: ``cpu`` in seconds so far, ``cpu_share`` of one core over the last second; ``settings``: where they
+    come from."""
 
     pid: int
     version: str
     python: str
     gil: bool
+    settings: str
     started_at: float
     cpu: float
     cpu_share: float
@@ -250,7 +268,8 @@ class History(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """A connection in the table; ``silence`` in seconds, ``waiting`` in bytes."""
+    """A connection in the table; ``silence`` in seconds, ``waiting`` in bytes, ``errors``: messages of it that were
+    refused."""
 
     id: int
     server: str
@@ -260,6 +279,7 @@ class Row(Struct, frozen=True):
     silence: float
     messages: int
     waiting: int
+    errors: int
     closing: str | None
 
 
@@ -325,68 +345,3 @@ class Problem(Struct, frozen=True):
 
     error: str
     detail: str
-
-
-# What requests bring ----------------------------------------------------------------------------------------------
-
-
-class Token(Struct, frozen=True, forbid_unknown_fields=True):
-    """The token of the banner."""
-
-    token: Annotated[str, Meta(max_length=512)]
-
-
-class Sizes(Struct, frozen=True, forbid_unknown_fields=True):
-    """New bounds of a pool; ``max_size`` may be left out."""
-
-    min_size: Annotated[int, Meta(ge=0, le=100_000)]
-    max_size: Annotated[int, Meta(ge=1, le=100_000)] | None = None
-
-
-class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
-    """An empty object."""
-
-
-class Close(Struct, frozen=True, forbid_unknown_fields=True):
-    """``abort``: reset it at once, without the replies that are due."""
-
-    abort: bool = False
-
-
-class Send(Struct, frozen=True, forbid_unknown_fields=True):
-    """A message, as text or as hex digits; exactly one of the two."""
-
-    text: Annotated[str, Meta(max_length=32_768)] | None = None
-    hex: Annotated[str, Meta(max_length=32_768, pattern="^([0-9A-Fa-f]{2} ?)*$")] | None = None
-
-
-class Command(Struct, frozen=True, forbid_unknown_fields=True):
-    """A command for a device of the gateway: any JSON, and after how many seconds it is not wanted any more."""
-
-    data: Any
-    expires: Annotated[float, Meta(gt=0, le=31_536_000)] = 3600.0
-
-
-class Accepting(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether new connections are accepted."""
-
-    accepting: bool
-
-
-class Drain(Struct, frozen=True, forbid_unknown_fields=True):
-    """``timeout``: seconds until what is left is reset; the server's own if None."""
-
-    timeout: Annotated[float, Meta(ge=0, le=86_400)] | None = None
-
-
-class LogLevel(Struct, frozen=True, forbid_unknown_fields=True):
-    """The least that is logged, and after how many seconds it goes back to what it was."""
-
-    level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")]
-    seconds: Annotated[float, Meta(gt=0, le=86_400)] = 600.0
-
-
-class Listing(Struct, frozen=True):
-    """Lists that are too long for the snapshot."""
-
-    failures: list[FailureGroup] = field(default_factory=list)

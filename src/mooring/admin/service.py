@@ -12,16 +12,19 @@ from typing import Any, Final
 import uvicorn
 
 from ..errors import MooringError
+from ..net.connection import Connection
 from ..server import Server
 from .api import Api
 from .app import Health, Pages, make_app
 from .audit import Audit
 from .auth import Auth, new_token
 from .controls import Controls, SendCommand
+from .door import Door
 from .events import PACKAGE, LastLines, LogLevel
 from .guard import Guard
 from .listening import Place, listen
 from .metrics import make_registry
+from .protocol import REQUEST_TIME, BoundedProtocol
 from .snapshots import Snapshots
 from .trace import Tap
 from .watched import WatchedServer
@@ -47,8 +50,9 @@ class AdminSide:
         hosts: further names by which browsers may ask for this server.
         drain: see Controls.
         send_command: see SendCommand.
-        has_commands, protocol_errors: see WatchedServer.
+        has_commands, protocol_errors, errors_of: see WatchedServer.
         tap: see trace.Tap.
+        settings: where the settings come from, in words for the page.
 
     Raises:
         ValueError: reachable from elsewhere without a token, or a token that is too short.
@@ -67,7 +71,9 @@ class AdminSide:
         send_command: SendCommand | None = None,
         has_commands: Callable[[Server], bool] = lambda server: False,
         protocol_errors: Callable[[Server], dict[str, int]] = lambda server: {},
+        errors_of: Callable[[Connection], int] = lambda connection: 0,
         tap: Tap | None = None,
+        settings: str = "",
     ) -> None:
         place = place or Place()
         if token is None and not place.is_loopback:
@@ -78,13 +84,16 @@ class AdminSide:
         self.token = token or new_token()
         self._auth = Auth(self.token, viewer_token)
         self._watched = [
-            WatchedServer(id, server, has_commands=has_commands(server), protocol_errors=protocol_errors)
+            WatchedServer(
+                id, server, has_commands=has_commands(server), protocol_errors=protocol_errors, errors_of=errors_of
+            )
             for id, server in zip(ids(servers), servers, strict=True)
         ]
         self._place = place
         self._hosts = list(hosts)
         self._controls = Controls(self._watched, drain, send_command)
         self._tap = tap
+        self._settings = settings
         self._lines = LastLines()
         self._audit = Audit()
         self._socket = listen(place)
@@ -157,7 +166,8 @@ class AdminSide:
             return loop.call_later(seconds, function).cancel
 
         log_level = LogLevel(call_later)
-        snapshots = Snapshots(self._watched, self._lines, log_level)
+        snapshots = Snapshots(self._watched, self._lines, log_level, settings=self._settings)
+        door = Door(self._auth, self._audit)
         cookie = f"mooring_{self.port}"  # cookies are shared by all ports of a host
         self._api = Api(
             self._watched,
@@ -165,6 +175,7 @@ class AdminSide:
             self._controls,
             self._audit,
             self._auth,
+            door,
             cookie=cookie,
             log_level=log_level,
             tap=self._tap,
@@ -172,7 +183,7 @@ class AdminSide:
         health = Health(self._watched, make_registry(self._watched), open_metrics=self._place.is_loopback)
         app = make_app(self._api, snapshots, Pages(), health, self._audit)
         hosts = [*self._hosts, self._place.host]
-        guarded: Any = Guard(app, self._auth, cookie=cookie, hosts=hosts)
+        guarded: Any = Guard(app, door, self._audit, cookie=cookie, hosts=hosts, open_paths=health.open_paths)
         self._uvicorn = _Uvicorn(_config(guarded), self._started.set)
         try:
             await self._uvicorn.serve([self._socket])
@@ -202,7 +213,7 @@ def _config(app: Any) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -211,7 +222,7 @@ def _config(app: Any) -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,
         limit_concurrency=MOST_CLIENTS,
-        timeout_keep_alive=15,
+        timeout_keep_alive=int(REQUEST_TIME),
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=MOST_HEADERS,
     )

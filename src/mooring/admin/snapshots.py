@@ -40,6 +40,14 @@ class Viewer:
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUED)
+        self.after = 0
+        """The number of the snapshot that he began with."""
+
+    def begin(self, number: int) -> None:
+        """He is given the snapshot of this number first; what waits is older."""
+        self.after = number
+        while not self.queue.empty():
+            self.queue.get_nowait()
 
     def hand(self, data: bytes | None) -> bool:
         """Give him the next one, or None for the end; False: he is too slow."""
@@ -56,13 +64,17 @@ class Snapshots:
     Args:
         servers: what is watched.
         lines: the last lines of the log.
+        log_level: what is logged.
+        settings: see ProcessMeter.
     """
 
-    def __init__(self, servers: Sequence[WatchedServer], lines: LastLines, log_level: LogLevel) -> None:
+    def __init__(
+        self, servers: Sequence[WatchedServer], lines: LastLines, log_level: LogLevel, *, settings: str = ""
+    ) -> None:
         self._servers = servers
         self._lines = lines
         self._log_level = log_level
-        self._process = ProcessMeter()
+        self._process = ProcessMeter(settings)
         self._viewers: set[Viewer] = set()
         self._history: deque[tuple[float, dict[str, dict[str, float]]]] = deque(maxlen=HISTORY)
         self._before: dict[str, tuple[float, ServerNumbers]] = {}
@@ -94,7 +106,7 @@ class Snapshots:
         snapshot = await self.make()
         if self._viewers:
             data = encode_event("snapshot", snapshot)
-            for viewer in [viewer for viewer in self._viewers if not viewer.hand(data)]:
+            for viewer in [one for one in self._viewers if one.after < snapshot.number and not one.hand(data)]:
                 self._viewers.discard(viewer)  # his stream ends when he has read what waits
 
     async def make(self, *, fresh: bool = False) -> Snapshot:
@@ -177,7 +189,8 @@ class Snapshots:
         """What is sent to a viewer, until he leaves, is too slow, or the server ends."""
         try:
             first = self.past_lines()
-            if first is not None:
+            if first is not None and not self._closed:
+                viewer.begin(first.number)
                 yield encode_event("snapshot", first)
             while viewer in self._viewers or not viewer.queue.empty():
                 try:

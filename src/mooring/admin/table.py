@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from ..net.connection import Connection
 from .records import Row, Table
 from .slices import Slices, chunks, sort
+from .watched import WatchedServer
 
 MOST_ROWS: Final = 200
 MOST_SEARCHED: Final = 100
 """Characters of a search."""
+
+Found: TypeAlias = tuple[Any, int, WatchedServer, Connection]
+"""What it is sorted by, its number, its server, itself."""
+
+ERRORS: Final = "errors"
+"""Known to the server's application alone."""
 
 KEYS: Final[dict[str, Callable[[Connection], Any]]] = {
     "id": lambda one: one.id,
@@ -23,6 +30,7 @@ KEYS: Final[dict[str, Callable[[Connection], Any]]] = {
     "silence": lambda one: -one._last_received,
     "messages": lambda one: one._messages,
     "waiting": lambda one: one._outbox_size,
+    ERRORS: lambda one: 0,
 }
 """What the table can be sorted by."""
 
@@ -47,21 +55,21 @@ class Query:
     server: str | None = None
 
 
-async def page(servers: Iterable[tuple[str, Sequence[Connection]]], query: Query, slices: Slices) -> Table:
+async def page(servers: Iterable[WatchedServer], query: Query, slices: Slices) -> Table:
     """Make a page.
 
     Args:
-        servers: id of a server and a snapshot of its connections.
+        servers: whose connections it may show.
         query: what is asked for.
         slices: the work's.
     """
     total = 0
-    found: list[tuple[Any, int, str, Connection]] = []
-    for server, connections in servers:
+    found: list[Found] = []
+    for server in servers:
+        connections = list(server.server.connections)
         total += len(connections)
-        if query.server in (None, server):
+        if query.server in (None, server.id):
             found.extend(await _select(server, connections, query, slices))
-    matching = len(found)
     end = query.offset + query.limit
     if query.descending:
         # The last rows of the ascending order; a page near the start is one near its end.
@@ -70,14 +78,14 @@ async def page(servers: Iterable[tuple[str, Sequence[Connection]]], query: Query
     else:
         rows = (await sort(found, slices, end))[query.offset : end]
     now = time.monotonic()
-    return Table(total, matching, query.offset, [row(server, one, now) for _, _, server, one in rows])
+    shown = [row(server, one, now) for _, _, server, one in rows]
+    return Table(total, len(found), query.offset, shown)
 
 
-async def _select(
-    server: str, connections: Sequence[Connection], query: Query, slices: Slices
-) -> list[tuple[Any, int, str, Connection]]:
-    key, needle = KEYS[query.sort], query.search.casefold()
-    found: list[tuple[Any, int, str, Connection]] = []
+async def _select(server: WatchedServer, connections: list[Connection], query: Query, slices: Slices) -> list[Found]:
+    key = server.errors_of if query.sort == ERRORS else KEYS[query.sort]
+    needle = query.search.casefold()
+    found: list[Found] = []
     for chunk in chunks(connections):
         if needle:
             chunk = [one for one in chunk if needle in searched_text(one)]
@@ -91,7 +99,7 @@ def searched_text(connection: Connection) -> str:
     return f"{connection.id} {connection._name or ''} {str(connection.peer).removeprefix('tcp://')}".casefold()
 
 
-def row(server: str, connection: Connection, now: float) -> Row:
+def row(server: WatchedServer, connection: Connection, now: float) -> Row:
     """A connection as the table shows it.
 
     Args:
@@ -100,12 +108,13 @@ def row(server: str, connection: Connection, now: float) -> Row:
     reason = connection.close_reason
     return Row(
         id=connection.id,
-        server=server,
+        server=server.id,
         name=connection.name,
         peer=str(connection.peer),
         connected_at=connection.connected_at,
         silence=max(0.0, now - connection._last_received),
         messages=connection.messages_received,
         waiting=connection.outbox_size,
+        errors=server.errors_of(connection),
         closing=reason.value if reason is not None else None,
     )

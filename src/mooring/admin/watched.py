@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..db.durations import Durations
 from ..db.stats import PoolStats
-from ..models.tally import RouteStats
-from ..net.connection import CloseReason
+from ..net.connection import CloseReason, Connection
 from ..server import Server, ServerState, ServerStats
-from ..threads.histogram import Histogram
-from ..threads.stats import ThreadPoolStats
 from . import records
+from .numbers import (
+    database_numbers,
+    doublings,
+    fields_of,
+    quantile,
+    route_numbers,
+    since,
+    thread_numbers,
+    traffic_numbers,
+)
 from .scan import BOUNDS, Scan, scan
 from .slices import Slices
 
@@ -50,6 +55,7 @@ class WatchedServer:
         server: initialized, at least.
         has_commands: whether it has devices to send commands to.
         protocol_errors: what its application refused, by a word of ours.
+        errors_of: how many messages of one connection it refused.
     """
 
     def __init__(
@@ -59,11 +65,13 @@ class WatchedServer:
         *,
         has_commands: bool = False,
         protocol_errors: Callable[[Server], dict[str, int]] = lambda server: {},
+        errors_of: Callable[[Connection], int] = lambda connection: 0,
     ) -> None:
         self.id = id
         self.server = server
         self.has_commands = has_commands
         self.protocol_errors = protocol_errors
+        self.errors_of = errors_of
         self.scanned = Scan()
         self.loop_lag: float | None = None
         self._asked_at = 0.0
@@ -122,11 +130,11 @@ class WatchedServer:
         numbers = records.ServerNumbers(
             server=self._who(stats),
             connections=self._connections(stats),
-            traffic=self._traffic(stats),
+            traffic=traffic_numbers(stats, self.scanned),
             handlers=handlers,
             threads=threads,
             heartbeats=self._heartbeats(stats, now),
-            database=self._database(database, minute.database) if database is not None else None,
+            database=self._database(database, minute.database),
             errors=self._errors(),
             point={},
         )
@@ -168,27 +176,16 @@ class WatchedServer:
             closed={reason.value: count for reason, count in stats.closed.items()},
         )
 
-    def _traffic(self, stats: ServerStats) -> records.Traffic:
-        return records.Traffic(
-            messages_in=stats.messages,
-            messages_out=stats.sent,
-            bytes_in=stats.bytes_received,
-            bytes_out=stats.bytes_sent,
-            dropped=stats.dropped,
-            waiting=self.scanned.waiting,
-            waiting_connections=self.scanned.waiting_connections,
-        )
-
     async def _handlers(self, stats: ServerStats, minute: _Moment, slices: Slices) -> records.HandlerNumbers:
-        recent = since(stats.calls, minute.stats.calls) if minute.stats is not stats else stats.calls
+        recent = since(stats.calls, minute.stats.calls)
         routes, longest = await self._routes(slices)
         return records.HandlerNumbers(
             calls=stats.calls.count,
             seconds=stats.calls.seconds,
             longest=longest,
-            p50=recent.quantile(0.5),
-            p95=recent.quantile(0.95),
-            p99=recent.quantile(0.99),
+            p50=quantile(recent, 0.5, longest),
+            p95=quantile(recent, 0.95, longest),
+            p99=quantile(recent, 0.99, longest),
             histogram=doublings(recent),
             routes=routes,
             handovers=stats.handovers,
@@ -205,7 +202,7 @@ class WatchedServer:
         for name, route in named[:MOST_ROUTES]:
             stats = serving.tallies.of_route(route, only=serving.handling.route is route)
             longest = max(longest, stats.longest)
-            found.append(_route_numbers(name, self._runs(route), stats))
+            found.append(route_numbers(name, self._runs(route), stats))
             await slices.breathe()
         return sorted(found, key=lambda route: (-route.p99, -route.calls)), longest
 
@@ -249,38 +246,9 @@ class WatchedServer:
             return min(1.25 * heartbeat.interval + 1.0, heartbeat.timeout)
         return limit / 2 if limit is not None else None
 
-    def _database(self, stats: PoolStats, before: PoolStats | None) -> records.DatabaseNumbers:
+    def _database(self, stats: PoolStats | None, before: PoolStats | None) -> records.DatabaseNumbers | None:
         pool = self.server.database
-        assert pool is not None
-        before = before or stats
-        path = pool.url.database if pool.dialect == "sqlite" and not pool.url.in_memory else None
-        return records.DatabaseNumbers(
-            url=str(pool.url),
-            dialect=pool.dialect,
-            state="down" if stats.down else stats.state,
-            min_size=stats.min_size,
-            max_size=stats.max_size,
-            total=stats.total,
-            idle=stats.idle,
-            active=stats.active,
-            opening=stats.opening,
-            waiting=stats.waiting,
-            acquired=stats.acquired,
-            timeouts=stats.timeouts,
-            rejected=stats.rejected,
-            opened=stats.opened,
-            open_failures=stats.open_failures,
-            closed=stats.closed,
-            leaks=stats.leaks,
-            retries=stats.retries,
-            wait_p99=durations_since(stats.wait, before.wait).quantile(0.99),
-            usage_p99=durations_since(stats.usage, before.usage).quantile(0.99),
-            connect_p99=stats.connect.quantile(0.99),
-            down=stats.down,
-            last_error=stats.last_error if stats.down else None,
-            wal_bytes=_size_of(f"{path}-wal") if path else None,
-            group_commits=group_commits(pool),
-        )
+        return database_numbers(pool, stats, before) if pool is not None and stats is not None else None
 
     def _errors(self) -> records.ErrorNumbers:
         serving, loop = self.server._serving, self.server._loop
@@ -297,17 +265,7 @@ class WatchedServer:
         if serving is None:
             return []
         return [
-            records.FailureGroup(
-                id=one.id,
-                server=self.id,
-                error=one.error,
-                text=one.text,
-                place=one.place,
-                count=one.count,
-                first_at=one.first_at,
-                last_at=one.last_at,
-                sample=one.sample,
-            )
+            records.FailureGroup(**fields_of(one, records.FailureGroup), server=self.id)
             for one in serving.failures.groups()
         ]
 
@@ -319,90 +277,3 @@ def state_of(server: Server) -> str:
     if server.state is ServerState.RUNNING and not server._accepting:
         return "suspended"
     return server.state.value
-
-
-def thread_numbers(stats: ThreadPoolStats, before: ThreadPoolStats | None) -> records.ThreadNumbers:
-    """The pool's numbers, with waits and runs since an earlier moment."""
-    waits = since(stats.waits, before.waits) if before is not None and before is not stats else stats.waits
-    runs = since(stats.runs, before.runs) if before is not None and before is not stats else stats.runs
-    return records.ThreadNumbers(
-        size=stats.size,
-        busy=stats.busy,
-        idle=stats.idle,
-        queued=stats.queued,
-        oldest_wait=stats.oldest_wait,
-        min_size=stats.min_size,
-        max_size=stats.max_size,
-        target=stats.target,
-        paused=stats.paused,
-        stuck=stats.stuck,
-        completed=stats.completed,
-        failed=stats.failed,
-        cancelled=stats.cancelled,
-        grown=stats.grown,
-        shrunk=stats.shrunk,
-        wait_p50=waits.quantile(0.5),
-        wait_p99=waits.quantile(0.99),
-        run_p50=runs.quantile(0.5),
-        run_p99=runs.quantile(0.99),
-    )
-
-
-def since(now: Histogram, before: Histogram) -> Histogram:
-    """What was added to a histogram meanwhile."""
-    counts = tuple(max(0, a - b) for a, b in zip(now.counts, before.counts, strict=True))
-    return Histogram(counts, max(0.0, now.seconds - before.seconds))
-
-
-def durations_since(now: Durations, before: Durations) -> Durations:
-    """The same for the database's durations."""
-    if now is before:
-        return now
-    return Durations(tuple(max(0, a - b) for a, b in zip(now.counts, before.counts, strict=True)))
-
-
-def doublings(histogram: Histogram) -> list[tuple[float, int]]:
-    """A histogram in few classes for people: (upper bound in seconds, count), each about twice the one before."""
-    found: list[tuple[float, int]] = []
-    for start in range(2, len(histogram.counts), 4):
-        count = sum(histogram.counts[max(0, start - 4) : start])
-        if count or found:
-            found.append((Histogram.upper_bound(start - 1), count))
-    while found and not found[-1][1]:
-        found.pop()
-    return found
-
-
-def group_commits(pool: Any) -> list[records.GroupCommitNumbers]:
-    """The pool's group commits, if it has any."""
-    found = []
-    for one in list(getattr(pool, "_group_commits", ())):
-        stats = one.stats()
-        names = getattr(type(stats), "__dataclass_fields__", {})
-        numbers = {name: float(getattr(stats, name)) for name in names if _is_number(getattr(stats, name))}
-        found.append(records.GroupCommitNumbers(str(getattr(stats, "table", "")), numbers))
-    return found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _route_numbers(name: str, runs: str, stats: RouteStats) -> records.RouteNumbers:
-    calls = stats.calls
-    return records.RouteNumbers(
-        name=name,
-        runs=runs,
-        calls=calls.count,
-        on_loop=stats.on_loop,
-        p50=calls.quantile(0.5),
-        p99=calls.quantile(0.99),
-        longest=stats.longest,
-    )
-
-
-def _size_of(path: str) -> int | None:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return None

@@ -10,8 +10,10 @@ import msgspec
 
 from ..gateway.checks import find_fault
 from ..gateway.errors import ErrorCode
+from ..gateway.handler import DeviceHandler
 from ..gateway.messages import END_OF_TIME
 from ..gateway.server import Gateway
+from ..net.connection import Connection
 from ..server import Server
 from ..tracing import listen_to
 from .send import LARGEST_COMMAND
@@ -25,6 +27,7 @@ def parts_of(servers: Sequence[Server]) -> dict[str, Any]:
     return {
         "tap": tap_of(servers),
         "protocol_errors": protocol_errors,
+        "errors_of": errors_of,
         "send_command": send_command,
         "has_commands": has_commands,
     }
@@ -36,6 +39,12 @@ def protocol_errors(server: Server) -> dict[str, int]:
         return {}
     counted = server.counters.snapshot()
     return {code.code: counted.get(code.code, 0) for code in ErrorCode}
+
+
+def errors_of(connection: Connection) -> int:
+    """How many messages of a device a gateway has answered with an error; 0 of other servers, which end with one."""
+    handler = connection._handler
+    return handler.refusals if isinstance(handler, DeviceHandler) else 0
 
 
 def has_commands(server: Server) -> bool:

@@ -95,7 +95,8 @@ def _run(servers: list[Server], loaded: Loaded, read: Callable[[], Loaded]) -> N
         notifier.ready(servers)
 
     try:
-        with admin_side(servers, admin_options(loaded), drain=drain, **parts_of(servers)) as facts:
+        parts = {"drain": drain, "settings": loaded.sources, **parts_of(servers)}
+        with admin_side(servers, admin_options(loaded), **parts) as facts:
             run_until_signal(servers, started, life=life)
     except MooringError as exc:
         raise Failed(str(exc)) from exc

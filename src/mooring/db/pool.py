@@ -21,6 +21,7 @@ from .events import Events, PoolEventKind
 from .group_commit.comparing import Compare
 from .group_commit.group import QUEUE_BYTES, GroupCommit
 from .group_commit.statements import OnDuplicate
+from .group_commit.stats import GroupCommitStats
 from .housekeeper import Housekeeper
 from .lease import FORKED, RETURNED, Lease
 from .ledger import OPEN, Ledger, PoolState
@@ -405,6 +406,12 @@ class ConnectionPool:
         """Sizes and counters of this moment."""
         with self._ledger.mutex:
             return self._ledger.snapshot_locked()
+
+    def group_commit_stats(self) -> list[GroupCommitStats]:
+        """The statistics of each open group commit of this pool."""
+        with self._ledger.mutex:
+            groups = list(self._group_commits)
+        return [group.stats() for group in groups]
 
     def close(self, timeout: float = 10.0) -> None:
         """Close the pool: callers who wait get PoolClosed, idle connections close, lent ones when they come back.

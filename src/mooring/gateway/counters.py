@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .handler import DeviceHandler
 
 
 class Counters:
@@ -17,6 +21,12 @@ class Counters:
         """Count one more, or several."""
         with self._lock:
             self._values[name] += count
+
+    def add_refusal(self, handler: DeviceHandler, name: str) -> None:
+        """Count one more, for all and for one connection."""
+        with self._lock:
+            self._values[name] += 1
+            handler.refusals += 1
 
     def __getitem__(self, name: str) -> int:
         return self._values[name]

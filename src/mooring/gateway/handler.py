@@ -52,7 +52,12 @@ class DeviceHandler(ConnectionHandler):
 
     A push waits for nothing: its answer is pending until the commit. The other messages that need the database or the
     disk wait for it, so the server runs them where waiting holds up nobody.
+
+    Attributes:
+        refusals: messages that were answered with an error; the lock of the gateway's counters guards it.
     """
+
+    refusals = 0
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -128,7 +133,7 @@ class DeviceHandler(ConnectionHandler):
 
     def _refuse(self, exc: ProtocolError, *, closes: bool = False, is_ending: bool = False) -> bytes | None:
         code = exc.code
-        self._gateway.note_refusal(self.connection, exc)
+        self._gateway.note_refusal(self, exc)
         error = Error(
             of=exc.of,
             seq=exc.seq,

@@ -194,11 +194,11 @@ class Gateway(Server):
             max_message=getattr(self.codec.framing, "max_size", MAX_MESSAGE),
         )
 
-    def note_refusal(self, connection: Connection, exc: ProtocolError) -> None:
+    def note_refusal(self, handler: DeviceHandler, exc: ProtocolError) -> None:
         """Count a message that was answered with an error; what only a broken device sends is logged, too."""
-        self.counters.add(exc.code.code)
+        self.counters.add_refusal(handler, exc.code.code)
         if exc.code not in (ErrorCode.UNAVAILABLE, ErrorCode.CONFLICT):  # they have lines of their own
-            self.rare.log(logging.INFO, exc.code.code, "%r: %s", connection, exc)
+            self.rare.log(logging.INFO, exc.code.code, "%r: %s", handler.connection, exc)
 
     def note_takeover(self, older: Connection, newer: Connection) -> None:
         """Count a login that closed an older connection of the same name; warn if that goes on and on."""

@@ -203,6 +203,7 @@ class Serving:
                 elif isinstance(item, Event):
                     reply = self._run_event(connection, item)
                 else:
+                    meter.route = None  # what goes wrong until the route is found is nobody's
                     call = item if type(item) is Call else self._find(item)
                     route = call.route
                     if meter.here and not self.may_run_here(route, connection):
@@ -223,6 +224,8 @@ class Serving:
                             known = reply
                         replies.append(frame)
             except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end a thread of ours
+                if meter.route is not None and not isinstance(item, Event):
+                    tally.of(meter.route).errors += 1
                 self._handler_failed(connection, exc)
             done += 1
             now = monotonic()

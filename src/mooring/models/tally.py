@@ -46,12 +46,14 @@ class RouteStats:
 
     Attributes:
         on_loop, elsewhere: calls on the loop's thread, and in other threads.
+        errors: those that raised. (A pending reply that fails belongs to no route any more.)
         slow: those that took 0.09 ms or more.
         longest: seconds of the longest.
     """
 
     on_loop: int
     elsewhere: int
+    errors: int
     slow: Histogram
     longest: float
 
@@ -67,10 +69,11 @@ class RouteStats:
 class RouteTally:
     """Counts of one route in one thread."""
 
-    __slots__ = ("buckets", "calls", "longest", "seconds")
+    __slots__ = ("buckets", "calls", "errors", "longest", "seconds")
 
     def __init__(self) -> None:
         self.calls = 0
+        self.errors = 0
         self.seconds = 0.0
         self.longest = 0.0
         self.buckets: list[int] | None = None
@@ -87,6 +90,7 @@ class RouteTally:
     def add(self, other: RouteTally) -> None:
         """Count what another one has counted, too."""
         self.calls += other.calls
+        self.errors += other.errors
         self.seconds += other.seconds
         self.longest = max(self.longest, other.longest)
         buckets = other.buckets
@@ -192,6 +196,7 @@ class CallTallies:
         return RouteStats(
             on_loop=here.calls if only else both[0].calls,
             elsewhere=elsewhere.calls if only else both[1].calls,
+            errors=sum(one.errors for one in both),
             slow=_histogram(both),
             longest=max(one.longest for one in both),
         )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .connection import ENDING
 from .tap import Put, attach, detach
@@ -20,6 +22,12 @@ logger = logging.getLogger("mooring")
 MOST_CANDIDATES = 256
 EVENTS_OF_A_CANDIDATE = 32
 MOST_LISTENERS = 32
+
+AT_ONCE: Final = 64
+"""Connections that are listened to, or left, before the loop gets its turn: it needs the same lock to accept one."""
+
+TURN: Final = 0.0002
+"""Seconds that it then has; without a pause we would have the lock back before it wakes."""
 
 
 class Listening:
@@ -85,10 +93,11 @@ class Listening:
             del self.candidates[connection]
             detach(connection, kept)
 
-    def end(self) -> None:
-        """Leave all connections as they were."""
-        for connection in (*self.heard, *self.candidates):
+    def leave(self, most: int) -> bool:
+        """Leave so many connections as they were; True if there are more of them."""
+        for connection in list(itertools.islice(itertools.chain(self.heard, self.candidates), most)):
             self.forget(connection)
+        return bool(self.heard or self.candidates)
 
 
 class Listeners:
@@ -119,9 +128,13 @@ class Listeners:
         if listening.number is not None and not found:
             self.end(listening)
             raise KeyError(listening.number)
-        with self._lock:
-            if listening in self._all:
-                for connection in found:
+        for start in range(0, len(found), AT_ONCE):
+            if start:
+                time.sleep(TURN)
+            with self._lock:
+                if listening not in self._all:
+                    return  # it has been ended meanwhile
+                for connection in found[start : start + AT_ONCE]:
                     listening.hear(connection)
 
     def _likely(self, listening: Listening) -> Iterable[Connection]:
@@ -139,9 +152,13 @@ class Listeners:
         with self._lock:
             if listening in self._all:
                 self._all.remove(listening)
-                listening.end()
             if not self._all:
                 self._connections.watcher = None
+            more = listening.leave(AT_ONCE)
+        while more:
+            time.sleep(TURN)
+            with self._lock:
+                more = listening.leave(AT_ONCE)
 
     # Called by Connections, on whatever thread ----------------------------------------------------------------------
 

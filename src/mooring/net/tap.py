@@ -24,6 +24,8 @@ logger = logging.getLogger("mooring")
 MOST_BYTES = 1024
 """Bytes of one piece of data that are kept; the size tells how many there were."""
 
+MOST_HELD = 64
+"""Events that a call which is still running may have held back; what comes after them is told in its own order."""
 
 Put: TypeAlias = Callable[[TraceEvent], object]
 """Is given each event, in the thread where it happens; must be quick. What it raises ends the listening."""
@@ -33,7 +35,8 @@ class Tap:
     """Of one connection: tells its listeners what passes. ``_lock`` guards them.
 
     What is sent while a message runs is held back until the message's own line is out, so that the lines stand in the
-    order in which people think of them; ``_held`` belongs to the thread that runs it.
+    order in which people think of them; ``_held`` belongs to the thread that runs it. A call that sends without end is
+    not waited for: its line then stands behind what it has sent.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -48,9 +51,11 @@ class Tap:
         event = self._event(direction, data, {"time": time.time(), **more})
         held = self._held
         if held is not None and self._holder == threading.get_ident():
-            held.append(event)
-        else:
-            self._tell(event)
+            if len(held) < MOST_HELD:
+                held.append(event)
+                return
+            self.release()
+        self._tell(event)
 
     def _event(self, direction: str, data: bytes | memoryview, more: dict[str, Any]) -> TraceEvent:
         connection = self._connection
@@ -74,7 +79,7 @@ class Tap:
         self._tell(self._event("served", data, more))
 
     def release(self) -> None:
-        """Tell what it sent meanwhile."""
+        """Tell what it sent meanwhile, and hold nothing back any more."""
         held, self._held = self._held or [], None
         for event in held:
             self._tell(event)

@@ -44,6 +44,16 @@ class Loaded:
         """Where the value of a setting came from."""
         return self.origins.get(path, DEFAULT)
 
+    @property
+    def sources(self) -> str:
+        """Where the values came from, in words: ``mooring.toml, 1 variable, 2 options``; ``defaults``."""
+        kinds = [origin.kind for origin in self.origins.values()]
+        told = [str(self.file)] if self.file is not None else []
+        for kind, word in (("environment", "variable"), ("command line", "option")):
+            count = kinds.count(kind)
+            told += [f"{count} {word}{'s' if count > 1 else ''}"] if count else []
+        return ", ".join(told) or "defaults"
+
     def value(self, path: Path) -> Any:
         """The value of a setting."""
         value: Any = self.settings

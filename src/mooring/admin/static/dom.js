@@ -67,11 +67,12 @@ export function setRows(body, rows, none = "none") {
       row = made;
     }
     cells.forEach((cell, column) => {
-      const { text, class: kind = "", title = "" } = typeof cell === "object" ? cell : { text: cell };
+      const { text, class: kind = "", title = "", level = "" } = typeof cell === "object" ? cell : { text: cell };
       const place = row.children[column];
       setText(place, String(text));
       if (place.className !== kind) place.className = kind;
       place.title = title;
+      place.dataset.level = level;
     });
   });
 }

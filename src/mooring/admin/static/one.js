@@ -46,6 +46,7 @@ async function refresh() {
     ["messages in", count(row.messages)],
     ["bytes in", known(details.bytes_in, (value) => joined(bytes(value)))],
     ["bytes out", known(details.bytes_out, (value) => joined(bytes(value)))],
+    ["errors", count(row.errors), { title: "messages that were refused", level: row.errors ? "serious" : "" }],
     ["waiting out", joined(bytes(row.waiting))],
     ["round trip", known(details.round_trip, (value) => joined(seconds(value)))],
     ["sent again", known(details.retransmits, (value) => `${count(value)} segments`)],
@@ -80,18 +81,33 @@ function startTrace() {
   };
 }
 
+const ARROWS = { in: "→", out: "←", served: "✓" };
+
 function addLine(frame) {
-  const text = frame.message ?? frame.text ?? frame.detail ?? "";
-  const arrow = { in: "→", out: "←", served: "✓" }[frame.direction] ?? frame.direction;
-  const line = element("tr", {},
+  const line = element("tr", { class: frame.direction },
     element("td", {}, clock(frame.time, true)),
-    element("td", { title: frame.direction }, arrow),
-    element("td", { title: frame.hex ?? "" }, text || frame.hex || ""),
-    element("td", { title: frame.detail ?? "" }, frame.route ?? ""),
+    element("td", { title: frame.direction }, ARROWS[frame.direction] ?? frame.direction),
+    element("td", {}, ...said(frame)),
+    element("td", {}, frame.route ?? ""),
     element("td", {}, frame.where ?? ""),
     element("td", { class: "n" }, frame.milliseconds === undefined || frame.milliseconds === null ? "" : `${frame.milliseconds} ms`));
   lines.prepend(line);
   while (lines.children.length > MOST_LINES) lines.lastChild.remove();
+}
+
+// Bytes in text and in hexadecimal numbers; of a message what it was decoded to; and what went wrong.
+function said(frame) {
+  const parts = [];
+  if (frame.left_out) parts.push(element("div", { class: "muted" }, `… ${count(frame.left_out)} left out here`));
+  const text = frame.message ?? frame.text;
+  if (text) parts.push(element("div", {}, text));
+  if (frame.hex && frame.direction !== "served") {
+    const kept = Math.ceil(frame.hex.length / 3);
+    const more = frame.size > kept ? ` … ${count(frame.size)} bytes` : "";
+    parts.push(element("div", { class: "muted" }, frame.hex + more));
+  }
+  if (frame.detail) parts.push(element("div", { class: "detail" }, frame.detail));
+  return parts;
 }
 
 $("#one-leave").addEventListener("click", () => dialog.close());

@@ -47,10 +47,17 @@ export function show(one) {
   fill($("form", panel), database);
 }
 
-function groupCommit({ table, numbers }) {
-  return Object.entries(numbers).map(([name, value]) => [
-    `${table} ${name.replaceAll("_", " ")}`, Number.isInteger(value) ? count(value) : value.toPrecision(3),
-  ]);
+function groupCommit(one) {
+  const lost = one.failed + one.refused + one.expired + one.unknown;
+  return [
+    [`${one.table}: rows`, joined(rate(one.rows_per_second)), { title: `${count(one.committed)} rows in ${count(one.commits)} commits since the start` }],
+    [`${one.table}: waiting`, `${count(one.rows)} rows`, { title: joined(bytes(one.bytes)) }],
+    [`${one.table}: commit p99`, joined(seconds(one.commit_p99)), { title: "since the start" }],
+    [`${one.table}: not stored`, count(lost), {
+      level: lost ? "warning" : "",
+      title: `${count(one.failed)} failed, ${count(one.refused)} refused, ${count(one.expired)} waited too long, ${count(one.unknown)} unknown${one.last_error ? `; ${one.last_error}` : ""}`,
+    }],
+  ];
 }
 
 $("form", panel).addEventListener("submit", async (event) => {

@@ -3,6 +3,8 @@
 import { $, setBars, setNumbers, setRows } from "../dom.js";
 import { count, joined, number, rate, seconds } from "../format.js";
 
+// Calls below 0.09 ms are not measured one by one; this is shown as "<0.1 ms".
+const QUICK = 0.00005;
 const panel = $("#handlers");
 
 export function show(one) {
@@ -12,7 +14,7 @@ export function show(one) {
     ["median", seconds(handlers.p50), "", "of the last minute"],
     ["p95", seconds(handlers.p95), "", "of the last minute"],
     ["p99", seconds(handlers.p99), "", "of the last minute"],
-    ["longest", seconds(handlers.longest), "", "since the start"],
+    ["longest", seconds(handlers.longest || (handlers.calls ? QUICK : 0)), "", "since the start"],
     ["hand-overs", number(handlers.handovers), "", "times that the loop moved on from a handler that waited"],
   ]);
   setBars($(".bars", panel), handlers.histogram.map(([bound, calls]) => [joined(seconds(bound)), calls]), "no calls");
@@ -20,7 +22,8 @@ export function show(one) {
     { text: route.name, title: route.name },
     { text: route.runs, title: `${count(route.on_loop)} calls on the loop, ${count(route.calls - route.on_loop)} elsewhere` },
     { text: count(route.calls), class: "n" },
+    { text: count(route.errors), class: "n", level: route.errors ? "serious" : "", title: "calls that raised" },
     { text: joined(seconds(route.p99)), class: "n", title: `median ${joined(seconds(route.p50))}` },
-    { text: joined(seconds(route.longest || (route.calls ? 0.00005 : 0))), class: "n" },
+    { text: joined(seconds(route.longest || (route.calls ? QUICK : 0))), class: "n" },
   ]), "no calls yet");
 }

@@ -19,6 +19,7 @@ export function show(snapshot, one) {
     ["model", one.server.model],
     ["process", process.pid],
     ["listening", one.server.addresses.join(" ")],
+    ...(process.settings ? [["settings", process.settings]] : []),
   ]);
   const list = $("#alerts");
   const alerts = snapshot.alerts.length ? snapshot.alerts : [{ level: "none", text: "no alerts", server: null }];

@@ -14,6 +14,7 @@ const COLUMNS = [
   { key: "silence", title: "silent for", right: true, cell: (row) => duration(row.silence) },
   { key: "messages", title: "messages in", right: true, less: true, cell: (row) => count(row.messages) },
   { key: "waiting", title: "waiting out", right: true, less: true, cell: (row) => joined(bytes(row.waiting)) },
+  { key: "errors", title: "errors", right: true, less: true, cell: (row) => count(row.errors), level: (row) => (row.errors ? "serious" : "") },
   { key: "id", title: "number", right: true, less: true, cell: (row) => String(row.id) },
 ];
 
@@ -64,7 +65,7 @@ function kind({ right, less }) {
 
 function sort(key) {
   query.order = query.sort === key && query.order === "asc" ? "desc" : "asc";
-  if (query.sort !== key && ["silence", "messages", "waiting"].includes(key)) query.order = "desc";
+  if (query.sort !== key && ["silence", "messages", "waiting", "errors"].includes(key)) query.order = "desc";
   query.sort = key;
   query.offset = 0;
   mark();
@@ -114,6 +115,7 @@ function show(page) {
       const cell = line.children[place];
       setText(place === 0 ? cell.firstChild : cell, text);
       cell.title = text;
+      cell.dataset.level = column.level?.(row) ?? "";
     });
   });
   const first = page.rows.length ? page.offset + 1 : 0;

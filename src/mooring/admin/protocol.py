@@ -1,0 +1,85 @@
+"""HTTP as uvicorn speaks it, with bounds that it lacks: on how many may connect, and on how long a request may take.
+
+Every connection of the admin side takes a file descriptor that a device may need. uvicorn answers 503 to requests when
+too many are under way, but it waits without end for a request that does not come, or comes a byte at a time, and lets
+everybody connect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any, Final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+MOST_CONNECTIONS: Final = 128
+MOST_OF_AN_ADDRESS: Final = 64
+"""Further ones are closed as soon as they are there."""
+
+REQUEST_TIME = 10.0
+"""Seconds from the beginning of a connection, or from its last answer, until a whole request must be there."""
+
+TAKING_TIME: Final = 30.0
+"""Seconds for which a peer may take nothing of an answer (TCP_USER_TIMEOUT of tcp(7), which zero windows count for)."""
+
+TOO_LATE: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class BoundedProtocol(H11Protocol):
+    """One connection. Belongs to the admin side's thread, as all of uvicorn does."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """See asyncio.Protocol."""
+        super().connection_made(transport)
+        if self._is_one_too_many():
+            transport.abort()
+            return
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(TAKING_TIME * 1000))
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio.Protocol."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See asyncio.Protocol."""
+        super().data_received(data)
+        self._look()
+
+    def on_response_complete(self) -> None:
+        """See H11Protocol."""
+        super().on_response_complete()
+        self._look()
+
+    def _is_one_too_many(self) -> bool:
+        hosts = [getattr(one, "client", None) for one in self.connections]
+        of_this = sum(host is not None and host[:1] == (self.client or ())[:1] for host in hosts)
+        return len(hosts) > MOST_CONNECTIONS or of_this > MOST_OF_AN_ADDRESS
+
+    def _look(self) -> None:
+        """The timer runs while a request is not there, or not all of it."""
+        if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY) or self.transport.is_closing():
+            self._stop_timer()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(REQUEST_TIME, self._give_up)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _give_up(self) -> None:
+        if self.transport.is_closing():
+            return
+        has_begun = self.conn.their_state is h11.SEND_BODY or self.conn.trailing_data[0]
+        if has_begun and self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self.transport.write(TOO_LATE)
+        self.transport.close()
