@@ -226,6 +226,23 @@ def test_many_rows_are_stored_all_or_none(pool: ConnectionPool, make: MakeGroup,
     assert rows(pool) == [(1, 1, "before"), (1, 5, "there"), *((1, seq, "whole") for seq in (7, 8, 9))]
 
 
+def test_rows_that_differ_only_from_what_was_taken_back_are_stored(pool: ConnectionPool, make: MakeGroup) -> None:
+    group = make(on_duplicate="repeat", order_by="device")
+    group.add((1, 5, "there")).result(20)
+    with Held(pool):
+        torn = group.add_many([(1, seq, "torn") for seq in (3, 4, 5)])
+        also_torn = group.add_many([(1, seq, "also torn") for seq in (4, 5)])
+        alone = group.add((1, 3, "alone"))
+        two = group.add_many([(1, seq, "two") for seq in (4, 6)])
+        different = group.add((1, 6, "different"))
+    assert isinstance(error_of(torn), pool.IntegrityError)
+    assert isinstance(error_of(also_torn), pool.IntegrityError)
+    assert error_of(alone) is None
+    assert error_of(two) is None
+    assert isinstance(error_of(different), pool.IntegrityError)
+    assert rows(pool) == [(1, 3, "alone"), (1, 4, "two"), (1, 5, "there"), (1, 6, "two")]
+
+
 def test_many_rows_may_be_more_than_a_batch(pool: ConnectionPool, make: MakeGroup) -> None:
     group = make(on_duplicate="repeat", max_rows=10)
     group.add_many([(1, seq, "data") for seq in range(95)]).result(20)

@@ -147,19 +147,24 @@ class Attempt:
             return None
         stored = self._read(lease, server, rows)
         verdict = Verdict(is_committed=True, was_compared=True)
+        taken_back: set[Row] = set()
         for entry in self._entries:
-            self._judge_entry(entry, stored, verdict)
+            self._judge_entry(entry, stored, verdict, taken_back)
         return verdict
 
-    def _judge_entry(self, entry: Entry, stored: Stored, verdict: Verdict) -> None:
+    def _judge_entry(self, entry: Entry, stored: Stored, verdict: Verdict, taken_back: set[Row]) -> None:
+        """Note an entry that cannot be stored; one that merely differs from what will be taken back is tried again."""
         for row in entry.rows:
             found = stored.find(row)
+            if found is not None and self._table.compare(found, row):
+                continue
             if found is None:
                 verdict.astray.append(entry)
-                return
-            if not self._table.compare(found, row):
+            elif self._table.key_of(row) not in taken_back:
                 verdict.differing.append((entry, self._difference(row)))
-                return
+            if len(entry.rows) > 1:  # its other rows are in the transaction, which is rolled back for them
+                taken_back.update(map(self._table.key_of, entry.rows))
+            return
 
     def _difference(self, row: Row) -> Exception:
         table = self._table

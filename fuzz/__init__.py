@@ -1,0 +1,1 @@
+"""Fuzzing: a target for each parser that meets the network; see README.md."""
