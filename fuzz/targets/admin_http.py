@@ -36,6 +36,13 @@ class Records(logging.Handler):
         self.texts.append(self.format(record))
 
 
+class NoSocket:
+    """Takes options and forgets them."""
+
+    def setsockopt(self, *option: Any) -> None:
+        pass
+
+
 class Transport(asyncio.Transport):
     """Keeps what the protocol writes. Each connection comes from an address of its own, for the sake of limits."""
 
@@ -44,7 +51,7 @@ class Transport(asyncio.Transport):
     def __init__(self) -> None:
         Transport._count += 1
         peer = f"127.{Transport._count >> 16 & 255}.{Transport._count >> 8 & 255}.{Transport._count & 255}"
-        super().__init__({"peername": (peer, 50_000), "sockname": ("127.0.0.1", 7001)})
+        super().__init__({"peername": (peer, 50_000), "sockname": ("127.0.0.1", 7001), "socket": NoSocket()})
         self.written = b""
         self.closed = False
 
@@ -56,6 +63,9 @@ class Transport(asyncio.Transport):
         return self.closed
 
     def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
         self.closed = True
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:

@@ -273,7 +273,7 @@ def test_a_trace_streams_what_the_tap_hands_over(make_server: MakeServer, make_a
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert answer.body.count(b"event: frame") == 3
     assert answer.body.rstrip().endswith(b"event: end\ndata: {}")
-    assert stopped.is_set()
+    assert stopped.wait(10)
     assert asker.get("/api/v1/trace?device=nobody").json["error"] == "unknown_connection"
     assert asker.get("/api/v1/trace").status == 400
 
