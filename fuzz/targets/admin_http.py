@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -37,7 +38,18 @@ class Records(logging.Handler):
 
 
 class NoSocket:
-    """Takes options and forgets them."""
+    """What the protocol asks of a transport's socket, without one."""
+
+    family = socket.AF_INET
+
+    def __init__(self, peer: tuple[str, int]) -> None:
+        self._peer = peer
+
+    def getpeername(self) -> tuple[str, int]:
+        return self._peer
+
+    def getsockname(self) -> tuple[str, int]:
+        return "127.0.0.1", 7001
 
     def setsockopt(self, *option: Any) -> None:
         pass
@@ -50,8 +62,8 @@ class Transport(asyncio.Transport):
 
     def __init__(self) -> None:
         Transport._count += 1
-        peer = f"127.{Transport._count >> 16 & 255}.{Transport._count >> 8 & 255}.{Transport._count & 255}"
-        super().__init__({"peername": (peer, 50_000), "sockname": ("127.0.0.1", 7001), "socket": NoSocket()})
+        peer = f"127.{Transport._count >> 16 & 255}.{Transport._count >> 8 & 255}.{Transport._count & 255}", 50_000
+        super().__init__({"socket": NoSocket(peer)})
         self.written = b""
         self.closed = False
 
