@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from mooring.bench.goals import evaluate
@@ -20,7 +18,7 @@ def test_the_pools_are_measured_beside_each_other(session: Session) -> None:
 
 def test_the_faults_are_measured(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults, "SHORTEST_ABSENCE", 1.0)
-    session.settings = replace(session.settings, window=0.1)
+    monkeypatch.setattr(faults, "BEFORE_ABSENCE", 0.2)
     faults.measure(session)
     assert not session.results.left_out
     outcomes = {outcome.goal.title: outcome for outcome in evaluate(session.results, faults.GOALS)}

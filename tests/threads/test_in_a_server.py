@@ -90,7 +90,7 @@ def test_no_thread_is_added_while_the_database_is_down(handlers: Handlers, maria
     assert url.port
     with FaultProxy(url.port) as proxy:
         behind = url._replace(netloc=url.netloc.replace(str(url.port), str(proxy.port))).geturl()
-        database = MySQLConnectionPool(behind, min_size=1, max_size=2, timeout=1.0)
+        database = MySQLConnectionPool(behind, min_size=1, max_size=2, timeout=0.3)
         with Server(handlers.router, bind="tcp://127.0.0.1:0", threads=(1, 6), database=database) as server:
             with Client(f"tcp://127.0.0.1:{server.port}") as client:
                 client.send(b"ask")

@@ -1,4 +1,7 @@
-"""Operations at random from several threads: nothing is lost, nothing runs twice."""
+"""Operations at random from several threads: nothing is lost, nothing runs twice.
+
+``mooring bench threads`` does the same with a hundred thousand.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ from mooring.bench.pool_at_random import play
 from mooring.threads import ThreadPool
 
 
-def test_a_hundred_thousand_operations_lose_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_thousands_of_operations_lose_nothing(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL", "mooring.threads")
-    outcome = play(100_000, threads=8)
+    outcome = play(24_000, threads=8)
     assert (outcome.lost, outcome.twice, outcome.threads, outcome.below) == (0, 0, 0, 0), outcome
-    assert outcome.operations == 100_000
-    assert outcome.pools > 100
-    assert 1000 < outcome.cancelled < outcome.tasks
+    assert outcome.operations == 24_000
+    assert outcome.pools > 50
+    assert 250 < outcome.cancelled < outcome.tasks
 
 
 @pytest.mark.parametrize("cancel", [False, True])

@@ -34,6 +34,8 @@ LOST: Final = "connections left on the server"
 WRONG: Final = "counters that do not add up"
 CALLERS: Final = 64
 SHORTEST_ABSENCE = 8.0  # callers fail fast after five seconds of it
+BEFORE_ABSENCE = 2.0
+"""Seconds in which callers are served before the database goes away."""
 _LOG: Final = logging.getLogger("mooring.db")
 
 
@@ -127,7 +129,7 @@ class _Callers:
 
 def _absence(session: Session, database: PrivateDatabase, seconds: float) -> None:
     with MySQLConnectionPool(database.url) as pool, _Callers(pool) as callers:
-        time.sleep(2.0)
+        time.sleep(BEFORE_ABSENCE)
         database.stop(signal.SIGKILL)
         gone = time.monotonic()
         settled = min(6.0, seconds / 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from ..contenders import Contender, mooring
@@ -12,11 +12,12 @@ from .memory import memory_per_connection
 
 BENCHMARK: Final = "models"
 MODELS: Final = tuple(mooring(model, "models", model) for model in ("threads", "epoll", "hybrid"))
+CASES: Final = ("quick", "waiting", "mixed", "memory")
 SLOW: Final = "SLOW\r\n"
 
 
-def measure(session: Session) -> None:
-    """Quick calls alone, waiting calls alone, both together; and the memory of a connection."""
+def measure(session: Session, cases: Collection[str] = CASES) -> None:
+    """Quick calls alone, waiting calls alone, both together; and the memory of a connection. Or only some of these."""
     callers, waiters = session.settings.callers, session.settings.waiters
     loads = {
         "quick": {"quick": (callers, QUICK)},
@@ -24,8 +25,10 @@ def measure(session: Session) -> None:
         "mixed": {"quick": (callers, QUICK), "waiting": (waiters, SLOW)},
     }
     for case, groups in loads.items():
-        session.rounds(f"models, {case}", MODELS, _under_load(session, case, groups))
-    session.rounds("models, memory", MODELS, _memory(session))
+        if case in cases:
+            session.rounds(f"models, {case}", MODELS, _under_load(session, case, groups))
+    if "memory" in cases:
+        session.rounds("models, memory", MODELS, _memory(session))
 
 
 def _under_load(session: Session, case: str, groups: dict[str, tuple[int, str]]) -> Callable[[Contender], str]:
