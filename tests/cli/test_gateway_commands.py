@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import time
@@ -15,7 +16,7 @@ from processes import PythonProcess
 
 from mooring.cli.options import duration
 from mooring.gateway import Device, Gateway, server
-from mooring.gateway.messages import Push
+from mooring.gateway.messages import Push, Upload
 from mooring.gateway.tables.pushes import rows_of
 
 
@@ -142,3 +143,43 @@ def test_durations_have_a_unit() -> None:
     for wrong in ("10", "s", "-1s", "1w", "1e9s"):
         with pytest.raises(click.BadParameter):
             duration(wrong)
+
+
+def test_uploads_are_listed_and_saved_if_their_sha256_is_right(url: str, gateway: Gateway, folder: Path) -> None:
+    device = gateway.store.devices.log_in("meter-7", time.time()).device
+    data = bytes(range(256)) * 10
+    sha256 = hashlib.sha256(data).hexdigest()
+    for offset in (0, 2000):
+        block = Upload("raw", sha256, len(data), offset, data[offset : offset + 2000])
+        gateway.store.uploads.add(device.id, block, time.time())
+    gateway.store.uploads.add(device.id, Upload("half", sha256, 9000, 0, b"x" * 2000), time.time())
+    listed = run(url, "uploads", "list").splitlines()
+    assert listed[0].split() == ["DEVICE", "NAME", "BYTES", "RECEIVED", "BEGAN", "STORED", "SHA256"]
+    assert [line.split()[:4] for line in listed[1:]] == [
+        ["meter-7", "raw", "2560", "2560"],
+        ["meter-7", "half", "9000", "2000"],
+    ]
+    rows = [json.loads(line) for line in run(url, "uploads", "list", "meter-7", "--json").splitlines()]
+    assert [(row["name"], row["sha256"], row["stored_at"] is None) for row in rows] == [
+        ("raw", sha256, False),
+        ("half", sha256, True),
+    ]
+    path = folder / "saved"
+    assert sha256 in run(url, "uploads", "save", "meter-7", "raw", "--output", str(path))
+    assert path.read_bytes() == data
+    assert "--force" in run(url, "uploads", "save", "meter-7", "raw", "--output", str(path), returncode=1)
+    saved = run(url, "uploads", "save", "meter-7", "raw", "-o", str(path), "--force", "--json")
+    assert json.loads(saved)["file"] == str(path)
+    assert "no upload" in run(url, "uploads", "save", "meter-7", "half", "-o", str(folder / "h"), returncode=1)
+    assert "there is no device" in run(url, "uploads", "list", "meter-8", returncode=1)
+    assert "--output" in run(url, "uploads", "save", "meter-7", "../raw", returncode=2)
+
+
+def test_an_upload_that_was_altered_in_the_database_is_not_saved(url: str, gateway: Gateway, folder: Path) -> None:
+    device = gateway.store.devices.log_in("a", time.time()).device
+    gateway.store.uploads.add(device.id, Upload("x", hashlib.sha256(b"1").hexdigest(), 1, 0, b"1"), time.time())
+    with gateway.store.database.lease() as lease:
+        lease.execute("UPDATE upload_blocks SET data = %s", (b"2",))
+    assert "other bytes" in run(url, "uploads", "save", "a", "x", "-o", str(folder / "x"), returncode=1)
+    assert not (folder / "x").exists()
+    assert not list(folder.glob(".x*"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -341,3 +342,38 @@ def test_writers_hold_no_connection_while_they_idle(pool: ConnectionPool, make: 
     group.add((1, 1, "data")).result(20)
     assert group.flush(20)
     assert pool.stats().active == 0
+
+
+def test_a_number_that_is_none_fails_alone(pool: ConnectionPool) -> None:
+    with pool.connection() as lease:
+        lease.execute("CREATE TABLE numbers (n INTEGER PRIMARY KEY, value DOUBLE NOT NULL)")
+    group = pool.group_commit("numbers", ("n", "value"), key=("n",), writers=1)
+    pool.pause()
+    pendings = [group.add((n, math.nan if n == 3 else n / 2)) for n in range(6)]
+    pool.resume()
+    errors = []
+    for pending in pendings:
+        try:
+            pending.result(30)
+        except pool.Error:
+            errors.append(pending)
+    assert errors == [pendings[3]]
+    with pool.connection() as lease:
+        assert lease.execute("SELECT COUNT(*) FROM numbers").fetchone()[0] == 5
+
+
+@pytest.mark.parametrize("text", ["plain", "it's", "a\\b", "\\'", "%s", "a\nb", "\u00fc\U0001f50c", "", "NULL"])
+def test_texts_and_numbers_are_stored_as_they_are(pool: ConnectionPool, text: str) -> None:
+    with pool.connection() as lease:
+        lease.execute("CREATE TABLE texts (n BIGINT PRIMARY KEY, value VARCHAR(20))")
+    group = pool.group_commit("texts", ("n", "value"), key=("n",), writers=1)
+    pool.pause()
+    rows: list[tuple[int, str | None]] = [(-1, text), (2**62, "x"), (0, text)]
+    pendings = [group.add(row) for row in rows]
+    pool.resume()
+    for pending in pendings:
+        pending.result(30)
+    group.add((5, None)).result(30)
+    with pool.connection() as lease:
+        found = sorted(tuple(row) for row in lease.execute("SELECT n, value FROM texts WHERE n <> 5").fetchall())
+    assert found == sorted(rows)

@@ -244,7 +244,7 @@ def test_a_row_that_kills_every_connection_fails_alone(pool: ConnectionPool, mon
 
 
 def test_rows_wait_while_the_database_is_down(own_mariadb: MariaDB) -> None:
-    with open_pool(own_mariadb.url()) as pool:
+    with open_pool(own_mariadb.url(), timeout=0.2) as pool:
         make_tables(pool)
         group = make_group(pool, on_duplicate="repeat")
         group.add((1, 0, "data")).result(30)

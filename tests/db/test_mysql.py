@@ -376,3 +376,12 @@ def test_a_query_interrupted_while_it_is_sent_ends_the_connection(
             with pytest.raises(KeyboardInterrupt):
                 cursor.execute("SELECT 1")
     assert pool.stats().broken == 1
+
+
+def test_bytes_are_written_as_text_that_can_be_sent(pool: ConnectionPool) -> None:
+    value = bytes(range(256)) + b"'\\"
+    with pool.connection() as lease:
+        literal = pool._driver.literals(lease.raw)
+        for kind in (bytes, bytearray, memoryview):
+            assert literal(kind(value)) == f"X'{value.hex()}'"
+        assert lease.execute(f"SELECT {literal(value)}").fetchone() == (value,)

@@ -274,3 +274,23 @@ def test_a_device_that_is_not_let_in_says_why_and_gets_in_when_it_may(
         wait_until(lambda: "unauthorized" in device.last_error)
         gateway.store.devices.add("a", hash_of("secret"), time.time())
         assert device.wait_connected(20)
+
+
+def test_a_disk_that_is_full_for_a_while_holds_up_a_device_no_longer_than_that(
+    gateway: Gateway, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Device(address(gateway), "a", queue=folder / "q.db")
+    unacknowledged, failures = device._disk.unacknowledged, []
+
+    def full() -> list[int]:
+        if len(failures) < 2:
+            failures.append(1)
+            raise sqlite3.OperationalError("database or disk is full")
+        return unacknowledged()
+
+    monkeypatch.setattr(device._disk, "unacknowledged", full)
+    with device:
+        wait_until(lambda: len(failures) == 2)
+        device.push(1)
+        assert device.flush(20)
+    assert stored(gateway) == [(1, "1")]

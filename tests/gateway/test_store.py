@@ -10,6 +10,7 @@ import pytest
 
 from mooring.db import ConnectionPool, open_pool
 from mooring.gateway.messages import END_OF_TIME, LARGEST_SEQ, Item, Push
+from mooring.gateway.server import migrations_of
 from mooring.gateway.store import Store, TooManyDevices, Unavailable
 from mooring.gateway.tables.devices import Device
 from mooring.gateway.tables.pushes import Stored, rows_of
@@ -216,3 +217,26 @@ def test_presence_of_many_is_written_in_few_statements_and_never_goes_back(store
     for number, connected, seen in rows:
         assert from_column(connected) == to_text(NOW + 5 if number % 2 else NOW + 1)
         assert from_column(seen) == to_text(NOW + 9)
+
+
+def test_a_push_that_comes_again_at_the_very_time_that_it_carries_is_a_repetition(store: Store) -> None:
+    device, _ = log_in(store, "a")
+    assert add(store, device, push(1, at=NOW + 5), NOW) is Stored.NEW  # the device's clock is ahead
+    assert add(store, device, push(1, at=NOW + 5), NOW + 5) is Stored.REPEATED
+    assert add(store, device, push(2), NOW) is Stored.NEW
+    assert add(store, device, push(2), NOW + 5) is Stored.REPEATED
+    assert add(store, device, push(2, at=NOW + 5), NOW + 6) is Stored.CONFLICT
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mysql+mysqldb"])
+def test_a_batch_is_stored_whole_or_not_at_all_however_the_driver_cuts_it(mariadb_url: str, scheme: str) -> None:
+    with open_pool(mariadb_url.replace("mysql://", f"{scheme}://")) as pool:
+        migrations_of(pool).migrate()
+        store = Store(pool)
+        device, _ = log_in(store, "a")
+        add(store, device, push(1000, "0"), NOW)
+        items = tuple(Item(raw(f'"{"x" * 1500}"')) for _ in range(1000))
+        assert add(store, device, Push(1, batch=items), NOW) is Stored.CONFLICT
+        assert [seq for seq, _, _ in stored(store, "a")] == [1000]
+        assert add(store, device, Push(1001, batch=items), NOW) is Stored.NEW
+        assert len(stored(store, "a")) == 1001

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from mooring.gateway import takeovers
+from mooring.gateway.presence import Presence
 from mooring.gateway.roll_call import RollCall
 from mooring.gateway.takeovers import Takeovers
 from mooring.gateway.times import to_text
@@ -75,7 +76,7 @@ def test_a_login_in_the_future_was_written_by_a_wrong_clock_and_sends_nobody_awa
 
     visit: Any = SimpleNamespace(
         device=SimpleNamespace(id=1, token_hash=None),
-        connected_at=to_text(now - 10),
+        began=now - 10,
         connection=SimpleNamespace(close_reason=None),
         send_away=lambda reason, retry_after: None,
     )
@@ -85,3 +86,20 @@ def test_a_login_in_the_future_was_written_by_a_wrong_clock_and_sends_nobody_awa
     stored["value"] = to_text(now - 5)
     roll_call._call([visit])
     assert away == ["replaced"]
+
+
+def test_of_two_logins_that_race_the_one_that_has_the_name_stays() -> None:
+    class Names:
+        def get(self, name: str) -> object:
+            return second.connection
+
+    def visit() -> Any:
+        return SimpleNamespace(device=SimpleNamespace(id=1, name="a", token_hash=None), connection=object(), began=None)
+
+    first, second = visit(), visit()
+    presence = Presence(None, Names())  # type: ignore[arg-type]
+    # The second took the name from the first, which comes to be noted only after that.
+    assert presence.connected(second)
+    assert not presence.connected(first)
+    assert presence._noted == {1: (second.began, second.began)}
+    assert first.began is None

@@ -9,6 +9,7 @@ import pytest
 from devices import Connect, Device, MakeGateway
 from waiting import wait_until
 
+from mooring import CloseReason, ConnectionClosed
 from mooring.db import ConnectionPool, Lease, open_pool
 from mooring.gateway import Gateway, server
 from mooring.gateway.store import Store, Unauthorized
@@ -173,3 +174,20 @@ def test_an_auth_that_is_none_is_refused() -> None:
 def test_the_tables_are_the_same_for_a_pool_of_the_users_own(sqlite_url: str) -> None:
     with open_pool(sqlite_url) as pool, server(database=pool, bind="tcp://127.0.0.1:0") as gateway:
         assert gateway.database is pool
+
+
+def test_a_connection_that_does_not_log_in_ends_however_much_it_pings(
+    make_gateway: MakeGateway, connect: Connect, sqlite_url: str
+) -> None:
+    gateway = make_gateway(sqlite_url, first_message_timeout=0.3)
+    device = connect(gateway)
+    device.log_in("a")
+    other = connect(gateway)
+    other.ask(op="ping")
+    connection = next(one for one in gateway.connections if one.name is None)
+    with pytest.raises(ConnectionClosed):
+        while True:
+            other.ask(op="ping")
+    assert connection.close_reason is CloseReason.FIRST_MESSAGE
+    assert connection._close_detail == "no hello within 0.3 s (first_message_timeout)"
+    assert device.ask(op="ping") == {"op": "pong"}

@@ -5,13 +5,18 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import threading
 from typing import Any
 
+import database_faults as faulty
 import pytest
+from database_faults import Faults
 from devices import Connect, Device, MakeGateway
 
+from mooring.db import ConnectionPool, contexts, open_pool
 from mooring.gateway import Gateway
-from mooring.gateway.messages import Upload
+from mooring.gateway.messages import LEAST_BLOCK, Upload
+from mooring.gateway.server import migrations_of
 from mooring.gateway.store import Store
 from mooring.gateway.tables.uploads import MOST_UNFINISHED, Uploads
 
@@ -76,7 +81,9 @@ def test_an_upload_goes_on_where_it_was_broken_off(gateway: Gateway, connect: Co
     [
         ({"offset": 40_000}, "bad_offset"),
         ({"offset": 100}, "bad_offset"),
-        ({"offset": 0, "data": base64.b64encode(DATA[:100]).decode()}, "bad_offset"),
+        ({"offset": 0, "data": base64.b64encode(DATA[:2000]).decode()}, "bad_offset"),
+        ({"data": base64.b64encode(DATA[SIZE : SIZE + LEAST_BLOCK - 1]).decode()}, "bad_message"),
+        ({"data": base64.b64encode(DATA[SIZE : SIZE + 1]).decode()}, "bad_message"),
         ({"offset": 69_990}, "bad_offset"),
         ({"offset": 0, "data": base64.b64encode(bytes(SIZE)).decode()}, "conflict"),
         ({"total": 69_999}, "bad_offset"),
@@ -140,3 +147,55 @@ def test_unfinished_uploads_are_bounded_and_expire(store: Store) -> None:
     assert uploads.drop_unfinished(NOW + 1000) == MOST_UNFINISHED - 3
     with store.database.lease() as lease:
         assert lease.execute("SELECT COUNT(*) FROM upload_blocks").fetchone()[0] == 0
+
+
+def whole(name: str) -> Upload:
+    return Upload(name, hashlib.sha256(b"12345").hexdigest(), 5, 0, b"12345")
+
+
+def test_a_block_whose_transaction_is_rolled_back_for_another_is_stored_at_the_next_try(
+    pool: ConnectionPool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contexts, "LONGEST_PAUSE", contexts.SHORTEST_PAUSE)
+    device = store.devices.log_in("a", NOW).device
+    faults = Faults(pool, monkeypatch)
+    faults.make = faulty.deadlock
+    for step in range(1, 30):  # the first one only looks
+        faults.steps.clear()
+        faults.at = step
+        assert store.uploads.add(device.id, whole(str(step)), NOW).is_stored
+        taken, faults.at = len(faults.steps), -1
+        assert b"".join(store.uploads.content("a", str(step))) == b"12345"
+        if taken <= step:
+            return
+    raise AssertionError("there is no end of steps")
+
+
+@pytest.mark.parametrize("kind", ["mariadb", "mysql9"])
+def test_uploads_that_begin_at_the_same_time_do_not_block_each_other(
+    kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2)
+    make_room = Uploads._make_room
+
+    def meet(*arguments: Any) -> None:
+        make_room(*arguments)
+        both.wait(30)  # both have looked, and neither has entered anything
+
+    monkeypatch.setattr(Uploads, "_make_room", meet)
+    with open_pool(request.getfixturevalue(f"{kind}_url")) as pool:
+        migrations_of(pool).migrate()
+        store = Store(pool)
+        devices = [store.devices.log_in(name, NOW).device for name in "ab"]
+        stored: list[bool] = []
+
+        def send(number: int) -> None:
+            stored.append(store.uploads.add(devices[number].id, whole("x"), NOW).is_stored)
+
+        threads = [threading.Thread(target=send, args=(number,)) for number in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert stored == [True, True]
+        assert pool.stats().retries == 0

@@ -12,6 +12,7 @@ COMMANDS: Final = {
     "devices": "Let devices in by tokens, and list them.",
     "send": "Command a device to do something.",
     "tail": "Follow what devices push.",
+    "uploads": "List what devices have sent in blocks, and save it.",
     "simulate": "Be many devices that push to a gateway.",
     "check": "Say what is wrong before the server starts.",
     "config": "Show the settings, or begin a file of them.",

@@ -417,7 +417,12 @@ class MySQLDriver:
                 if "'" in value:
                     value = value.replace("'", "''")
                 return f"'{value}'"
-            return str(value) if kind is int else escape(value)
+            if kind is int:
+                return str(value)
+            if isinstance(value, bytes | bytearray | memoryview):
+                # PyMySQL 1.1 writes bytes into the text as they are, which no longer is text that can be encoded.
+                return f"X'{bytes(value).hex()}'"
+            return escape(value)
 
         return literal
 

@@ -11,8 +11,20 @@ from typing import Final
 import msgspec
 
 from .errors import ErrorCode, refusal
-from .json_text import DEEPEST, find_infinite, find_invalid_utf8, is_deeper
-from .messages import LARGEST_BATCH, LARGEST_BLOCK, LARGEST_SEQ, Done, FromDevice, Hello, Item, Push, Upload
+from .json_text import DEEPEST, find_infinite, find_invalid_utf8, is_deeper, may_be_infinite
+from .messages import (
+    LARGEST_BATCH,
+    LARGEST_BLOCK,
+    LARGEST_SEQ,
+    LEAST_BLOCK,
+    NOTHING,
+    Done,
+    FromDevice,
+    Hello,
+    Item,
+    Push,
+    Upload,
+)
 from .names import check_name, check_upload_name
 
 TOO_DEEP: Final = f"arrays and objects nested more than {DEEPEST} deep"
@@ -35,6 +47,15 @@ def check(message: FromDevice) -> None:
         _refuse_infinite(message.result, "result", message)
     elif isinstance(message, Upload):
         _check_upload(message)
+
+
+def is_plain_push(push: Push, line: bytes) -> bool:
+    """Whether a push has one item, and ``check`` has nothing to refuse in it; a no says nothing.
+
+    Args:
+        line: valid JSON that ``data`` is a part of.
+    """
+    return push.batch is None and push.data is not NOTHING and not may_be_infinite(line)
 
 
 def check_all(message: FromDevice) -> None:
@@ -91,8 +112,14 @@ def _check_item(item: Item, number: int, push: Push) -> None:
 
 def _check_upload(upload: Upload) -> None:
     _refuse_fault(ErrorCode.BAD_MESSAGE, check_upload_name(upload.name), upload)
-    if upload.data is not None and not 1 <= len(upload.data) <= LARGEST_BLOCK:
-        detail = f"a block has 1 to {LARGEST_BLOCK} bytes, this one {len(upload.data)}"
+    if upload.data is None:
+        return
+    size = len(upload.data)
+    if not 1 <= size <= LARGEST_BLOCK:
+        detail = f"a block has 1 to {LARGEST_BLOCK} bytes, this one {size}"
+        raise refusal(ErrorCode.BAD_MESSAGE, detail, upload)
+    if size < LEAST_BLOCK and upload.offset + size < upload.total:
+        detail = f"a block that is not the last one has at least {LEAST_BLOCK} bytes, this one {size}"
         raise refusal(ErrorCode.BAD_MESSAGE, detail, upload)
 
 

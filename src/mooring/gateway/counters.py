@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,21 +14,21 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._values: Counter[str] = Counter()
+        self._values: dict[str, int] = {}
 
     def add(self, name: str, count: int = 1) -> None:
         """Count one more, or several."""
         with self._lock:
-            self._values[name] += count
+            self._values[name] = self._values.get(name, 0) + count
 
     def add_refusal(self, handler: DeviceHandler, name: str) -> None:
         """Count one more, for all and for one connection."""
         with self._lock:
-            self._values[name] += 1
+            self._values[name] = self._values.get(name, 0) + 1
             handler.refusals += 1
 
     def __getitem__(self, name: str) -> int:
-        return self._values[name]
+        return self._values.get(name, 0)
 
     def snapshot(self) -> dict[str, int]:
         """All of them, now."""

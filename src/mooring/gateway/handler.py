@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
 from ..errors import ConnectionClosed, FrameError, PoolBusy, PoolError
@@ -70,6 +69,8 @@ class DeviceHandler(ConnectionHandler):
 
     def received(self, message: bytes) -> Reply:
         """See ConnectionHandler."""
+        if self._visit is None and self._is_late():
+            return None
         first, self._has_spoken = not self._has_spoken, True
         decoded: FromDevice | None = None
         try:
@@ -125,6 +126,15 @@ class DeviceHandler(ConnectionHandler):
             return read_block(self._gateway.files, message)
         return None
 
+    def _is_late(self) -> bool:
+        """Whether nobody has logged in for too long, whatever else was said: else pings alone would hold a place."""
+        limit = self._gateway.login_timeout
+        if limit is None or time.monotonic() < self.connection._connected + limit:
+            return False
+        detail = f"no hello within {limit:g} s (first_message_timeout)"
+        self.connection.end(CloseReason.FIRST_MESSAGE, detail, dropping=True)
+        return True
+
     def _visit_of(self, message: FromDevice) -> Visit:
         if self._visit is None:
             detail = 'say who you are first: {"op":"hello","device":"…"}'
@@ -168,14 +178,12 @@ class DeviceHandler(ConnectionHandler):
             detail = f"the gateway speaks version {VERSION} only"
             raise refusal(ErrorCode.UNSUPPORTED_VERSION, detail, hello)
         login = self._log_in(hello)
-        now = time.time()
         self._respect_pause(hello)
-        visit = Visit(login.device, self.connection, self._codec, self._session, now)
-        if not self._take_name(visit):
+        visit = Visit(login.device, self.connection, self._codec, self._session)
+        if not self._take_name(visit) or not self._gateway.presence.connected(visit):
             return None
-        self._gateway.presence.connected(login.device, now)
         self._gateway.dispatcher.arrived(visit, has_commands=login.has_commands)
-        return self._gateway.welcome(login, now)
+        return self._gateway.welcome(login, time.time())
 
     def _log_in(self, hello: Hello) -> Login:
         gateway = self._gateway
@@ -214,11 +222,10 @@ class DeviceHandler(ConnectionHandler):
 
     def _push(self, push: Push) -> Pending[bytes | None]:
         device = self._visit_of(push).device
-        rows = rows_of(device, push, time.time())
-        return self._gateway.writer.add(rows, partial(self._stored, push), partial(self._not_stored, push))
+        return self._gateway.writer.add(rows_of(device, push, time.time()), push, self)
 
-    def _stored(self, push: Push, stored: Stored) -> bytes | None:
-        """The answer to a push, in whatever thread its commit was."""
+    def stored(self, push: Push, stored: Stored) -> bytes | None:
+        """See Answering."""
         if stored is Stored.CONFLICT:
             self._warn_of_conflict(push.seq)
             detail = f"something else with seq {push.seq} is stored already; go on above last_seq of the welcome"
@@ -228,7 +235,8 @@ class DeviceHandler(ConnectionHandler):
         self._gateway.counters.add(stored.value, 1 if push.batch is None else len(push.batch))
         return self._codec.encode(Ack(push.last_seq), self._session)
 
-    def _not_stored(self, push: Push, exc: BaseException) -> bytes | None:
+    def not_stored(self, push: Push, exc: BaseException) -> bytes | None:
+        """See Answering."""
         if isinstance(exc, PoolBusy):
             return self._refuse(refusal(ErrorCode.BUSY, "too much waits to be stored; send it again later", push))
         if not isinstance(exc, Unavailable | PoolError | self._gateway.store.database.pool.Error):

@@ -8,7 +8,7 @@ import msgspec
 
 from ..framing import Framing, Lines
 from ..heartbeat import Heartbeat
-from .checks import TOO_DEEP, check
+from .checks import TOO_DEEP, check, is_plain_push
 from .codec import Session
 from .errors import ErrorCode, ProtocolError, refusal
 from .json_text import DEEPEST, find_invalid_utf8, is_deeper
@@ -55,6 +55,8 @@ def decode(line: bytes) -> FromDevice:
         raise ProtocolError(ErrorCode.BAD_JSON, f"not JSON: {exc}") from None
     except RecursionError:
         raise ProtocolError(ErrorCode.BAD_JSON, TOO_DEEP) from None
+    if type(message) is Push and line.isascii() and not is_deeper(line, DEEPEST + 1) and is_plain_push(message, line):
+        return message  # nearly all that ever comes
     # Fields that nobody reads are skipped by the parser; a line is UTF-8 as a whole or not at all. How deep the parser
     # goes differs from one Python to the next, so the depth of the whole line is looked at, too.
     deepest = DEEPEST + 1 if not isinstance(message, Push) or message.batch is None else DEEPEST + 3

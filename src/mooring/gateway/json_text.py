@@ -19,7 +19,8 @@ _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
 _NUMBER: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 # More than 1.8e308 takes an exponent of three digits, or some two hundred digits with a shorter one.
-_PERHAPS_INFINITE: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{200}")
+_LONG_EXPONENT: Final = re.compile(rb"[eE]\+?[0-9]{3}")
+_LONG_NUMBER: Final = re.compile(rb"[0-9]{200}")
 
 
 def to_json(value: Any) -> bytes:
@@ -43,13 +44,20 @@ def find_invalid_utf8(text: bytes) -> str | None:
 
 
 def is_deeper(text: bytes, deepest: int) -> bool:
-    """Whether arrays and objects are nested more than so deep; most texts have not even so many of them."""
-    return text.count(b"[") + text.count(b"{") > deepest and depth(text) > deepest
+    """Whether arrays and objects are nested more than so deep; most texts have not even room for so many of them."""
+    return len(text) > 2 * deepest and text.count(b"[") + text.count(b"{") > deepest and depth(text) > deepest
+
+
+def may_be_infinite(text: bytes) -> bool:
+    """Whether ``find_infinite`` has to look closer; may be asked of a whole line, to spare its parts."""
+    if _LONG_EXPONENT.search(text) is not None:
+        return True
+    return len(text) >= 200 and _LONG_NUMBER.search(text) is not None
 
 
 def find_infinite(text: bytes) -> str | None:
     """Say which number of valid JSON no double holds, or None."""
-    if _PERHAPS_INFINITE.search(text) is None:
+    if not may_be_infinite(text):
         return None
     for number in _NUMBER.findall(_STRING.sub(b"", text)):
         if math.isinf(float(number)):

@@ -22,6 +22,8 @@ LARGEST_BATCH: Final = 1000
 """Pushes in one message: they are stored in one commit, which others wait for."""
 LARGEST_BLOCK: Final = 32 * 1024
 """Bytes in one block of an upload or a file: as base64 they fit into a line of 64 KiB."""
+LEAST_BLOCK: Final = 1024
+"""Bytes in one block of an upload, the last one excepted: each is a row and a commit."""
 LONGEST_TEXT: Final = 4096
 """Characters of the error that a device answers a command with."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+import time
 from typing import Final
 
-from ..net.connection import Connection
+from ..net.connection import Connections
 from .tables.database import Unavailable
 from .tables.devices import Device, Devices
 from .visits import Visit
@@ -30,17 +30,28 @@ class Presence:
         connections: those that are open; of each the session is a Visit once it has logged in.
     """
 
-    def __init__(self, devices: Devices, connections: Iterable[Connection]) -> None:
+    def __init__(self, devices: Devices, connections: Connections) -> None:
         self._devices = devices
         self._connections = connections
         self._lock = threading.Lock()
         self._noted: dict[int, tuple[float | None, float]] = {}  # device id -> (connected at, last seen at)
         self._written: dict[int, float] = {}
 
-    def connected(self, device: Device, now: float) -> None:
-        """A device has logged in."""
+    def connected(self, visit: Visit) -> bool:
+        """A device has logged in, and its connection has got the name; sets ``visit.began``.
+
+        Of several logins of one name all are sent away but the latest by its time, so that must be the one that has
+        the name: one that has lost it meanwhile does not count, and the time is taken under the lock.
+
+        Returns:
+            Whether it has the name still.
+        """
         with self._lock:
-            self._noted[device.id] = (now, now)
+            if self._connections.get(visit.device.name) is not visit.connection:
+                return False
+            visit.began = now = time.time()
+            self._noted[visit.device.id] = (now, now)
+            return True
 
     def seen(self, device: Device, when: float) -> None:
         """A device was heard of; times are Unix seconds."""

@@ -55,7 +55,7 @@ class RollCall:
             if visit.device.id not in rows or visit.device.token_hash not in (None, token_hash):
                 self._send_away(visit, "removed", REMOVED_RETRY_AFTER)
             # What lies in the future was written by a clock that has been put back since; it says nothing.
-            elif connected_at is not None and visit.connected_at < connected_at <= now:
+            elif connected_at is not None and visit.began is not None and to_text(visit.began) < connected_at <= now:
                 self._send_away(visit, "replaced", REPLACED_RETRY_AFTER)
 
     def _send_away(self, visit: Visit, reason: str, retry_after: float) -> None:

@@ -181,6 +181,11 @@ class Gateway(Server):
         """When silent devices are asked for life, and given up."""
         return self._heartbeat
 
+    @property
+    def login_timeout(self) -> float | None:
+        """Seconds within which a new connection must have logged in: ``first_message_timeout``; None: none."""
+        return self._timeouts.first_message
+
     def welcome(self, login: Login, now: float) -> Welcome:
         """The answer to a device that has logged in."""
         beat = self.heartbeat

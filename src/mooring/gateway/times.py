@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import Final
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECONDS: Final = [f".{number:03d}" for number in range(1000)]
 
 
 def to_text(seconds: float) -> str:
@@ -15,8 +17,9 @@ def to_text(seconds: float) -> str:
         seconds: 0 up to the end of the year 9999.
     """
     # By whole milliseconds: a float of seconds would round .9995 up to a thousand of them.
-    whole, milliseconds = divmod(round(seconds * 1000), 1000)
-    return f"{_to_the_second(whole)}.{milliseconds:03d}"
+    milliseconds = round(seconds * 1000)
+    whole = milliseconds // 1000
+    return _to_the_second(whole) + _MILLISECONDS[milliseconds - whole * 1000]
 
 
 @lru_cache(maxsize=256)  # most of what comes in is of the last few seconds

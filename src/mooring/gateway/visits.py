@@ -7,32 +7,25 @@ from ..net.connection import Connection
 from .codec import Codec, Session
 from .messages import Bye, ToDevice
 from .tables.devices import Device
-from .times import to_text
 
 
 class Visit:
-    """Made by the handler at the login; others speak to the device by it. Nothing in it changes.
+    """Made by the handler at the login; others speak to the device by it. Nothing in it changes but ``began``, once.
 
     Attributes:
         device: who it is.
         connection: where it is.
-        connected_at: when it logged in, as the tables keep it.
-        began: the same in Unix seconds.
+        began: when it logged in, in Unix seconds; None until its connection has got the name.
     """
 
     __slots__ = ("_codec", "_session", "began", "connection", "device")
 
-    def __init__(self, device: Device, connection: Connection, codec: Codec, session: Session, now: float) -> None:
+    def __init__(self, device: Device, connection: Connection, codec: Codec, session: Session) -> None:
         self.device = device
         self.connection = connection
-        self.began = now
+        self.began: float | None = None
         self._codec = codec
         self._session = session
-
-    @property
-    def connected_at(self) -> str:
-        """See the class."""
-        return to_text(self.began)
 
     def send(self, message: ToDevice) -> bool:
         """Say something that is no answer; from any thread.

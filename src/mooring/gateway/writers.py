@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final, Protocol, TypeAlias
 
 from ..db import ConnectionPool
 from ..threads import Pending
+from ..threads.pending import Derived
+from .messages import Push
 from .tables.pushes import COLUMNS, KEY, Pushes, Row, Stored
 from .times import from_column
 
 QUEUE_LIMIT: Final = 50_000
 """Rows that may wait to be stored; a device that pushes more is asked to send it again."""
+WRITERS: Final = 1
+"""Two would overlap, but within one process they mostly wait for the interpreter, and have smaller batches."""
+MOST_ROWS: Final = 1000
+"""Rows in one commit."""
 QUEUE_TIMEOUT: Final = 10.0
 """Seconds that a row waits while the database is away, before its device is asked to send it again."""
 
 Answer: TypeAlias = bytes | None
-OnStored: TypeAlias = Callable[[Stored], Answer]
-OnFailed: TypeAlias = Callable[[BaseException], Answer]
+
+
+class Answering(Protocol):
+    """Makes the answer to a push when it is known what became of it, in whatever thread that is."""
+
+    def stored(self, push: Push, stored: Stored) -> Answer:
+        """It is stored, or refused as a conflict."""
+
+    def not_stored(self, push: Push, exc: BaseException) -> Answer:
+        """It is not, for all that is known: nothing may be acknowledged."""
 
 
 class Writer(Protocol):
     """Stores the rows of a push, all or none."""
 
-    def add(self, rows: Sequence[Row], stored: OnStored, failed: OnFailed) -> Pending[Answer]:
-        """Store them; one of the two functions makes the answer when it is known what became of them.
-
-        Never raises. What ``failed`` gets is an error after which nothing may be acknowledged.
-        """
+    def add(self, rows: Sequence[Row], push: Push, answering: Answering) -> Pending[Answer]:
+        """Store them, and have the answer made. Never raises."""
 
     def close(self) -> None:
         """Store what waits."""
@@ -52,20 +64,21 @@ class GroupCommits:
             order_by="device_id",
             queue_limit=QUEUE_LIMIT,
             queue_timeout=QUEUE_TIMEOUT,
+            writers=WRITERS,
+            max_rows=MOST_ROWS,
         )
 
-    def add(self, rows: Sequence[Row], stored: OnStored, failed: OnFailed) -> Pending[Answer]:
+    def add(self, rows: Sequence[Row], push: Push, answering: Answering) -> Pending[Answer]:
         """See Writer."""
+        return self._group.put(rows, Derived(partial(self._answer, rows, push, answering)))
 
-        def done(_: None) -> Answer:
-            return stored(Stored.REPEATED if self._take_repeated(rows) == len(rows) else Stored.NEW)
-
-        def not_done(exc: BaseException) -> Answer:
-            self._take_repeated(rows)
-            return stored(Stored.CONFLICT) if isinstance(exc, self._conflict) else failed(exc)
-
-        pending = self._group.add(rows[0]) if len(rows) == 1 else self._group.add_many(rows)
-        return pending.then(done, error=not_done)
+    def _answer(self, rows: Sequence[Row], push: Push, answering: Answering, exc: BaseException | None) -> Answer:
+        is_repeated = bool(self._repeated) and self._take_repeated(rows) == len(rows)
+        if exc is None:
+            return answering.stored(push, Stored.REPEATED if is_repeated else Stored.NEW)
+        if isinstance(exc, self._conflict):
+            return answering.stored(push, Stored.CONFLICT)
+        return answering.not_stored(push, exc)
 
     def close(self) -> None:
         """See Writer."""
@@ -73,8 +86,6 @@ class GroupCommits:
 
     def _take_repeated(self, rows: Sequence[Row]) -> int:
         """How many of the rows were there already; forgets them."""
-        if not self._repeated:
-            return 0
         found = self._repeated.intersection(row[:2] for row in rows)
         self._repeated.difference_update(found)
         return len(found)
@@ -95,15 +106,15 @@ class SingleInserts:
     def __init__(self, pushes: Pushes) -> None:
         self._pushes = pushes
 
-    def add(self, rows: Sequence[Row], stored: OnStored, failed: OnFailed) -> Pending[Answer]:
+    def add(self, rows: Sequence[Row], push: Push, answering: Answering) -> Pending[Answer]:
         """See Writer."""
         pending: Pending[Answer] = Pending()
         try:
             outcome = self._pushes.add(rows)
         except Exception as exc:  # noqa: BLE001 - as with a commit of many: the answer says it
-            pending.complete(failed(exc))
+            pending.complete(answering.not_stored(push, exc))
         else:
-            pending.complete(stored(outcome))
+            pending.complete(answering.stored(push, outcome))
         return pending
 
     def close(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args
 
 from ...threads.blocking import about_to_block
 from ...threads.pending import Pending
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..pool import ConnectionPool
 
 QUEUE_BYTES: Final = 64 << 20
+T = TypeVar("T")
 
 
 class GroupCommit:
@@ -123,14 +124,10 @@ class GroupCommit:
         pending: Pending[None] = Pending()
         try:
             values = self._checked(row)
-            line = self._line_of(values)
-            if not self._writers.are_started:
-                self._writers.start()
-            deadline = self._clock() + self._queue_timeout
-            self._queue.put(Entry((values,), pending, most_size(values), deadline), line)
         except Exception as exc:  # noqa: BLE001 - add never raises: whatever it is, the Pending has it
             pending.fail(exc)
-        return pending
+            return pending
+        return self.put((values,), pending)
 
     def add_many(self, rows: Iterable[Sequence[Any]]) -> Pending[None]:
         """Have rows stored in one commit: all of them or none.
@@ -144,17 +141,36 @@ class GroupCommit:
         pending: Pending[None] = Pending()
         try:
             values = [self._checked(row) for row in rows]
-            if not values:
-                pending.complete(None)
-                return pending
-            if len(values) > self._queue.row_limit:
-                raise ValueError(f"{len(values)} rows at once are more than queue_limit {self._queue.row_limit}")
-            line = self._line_of_all(values)
+        except Exception as exc:  # noqa: BLE001 - as in add
+            pending.fail(exc)
+            return pending
+        if not values:
+            pending.complete(None)
+            return pending
+        return self.put(values, pending)
+
+    def put(self, rows: Sequence[Row], pending: Pending[T]) -> Pending[T]:
+        """``add_many`` for a caller who has very many rows: they are taken as they are, and so is the Pending.
+
+        Args:
+            rows: at least one; tuples with a value for each column.
+            pending: completed with None, or failed, as that of ``add``; a ``Derived`` makes its own result of it.
+
+        Returns:
+            ``pending``.
+        """
+        try:
+            queue = self._queue
+            if len(rows) == 1:
+                first = rows[0]
+                line, size = self._line_of(first), most_size(first)
+            elif len(rows) > queue.row_limit:
+                raise ValueError(f"{len(rows)} rows at once are more than queue_limit {queue.row_limit}")
+            else:
+                line, size = self._line_of_all(rows), sum(map(most_size, rows))
             if not self._writers.are_started:
                 self._writers.start()
-            deadline = self._clock() + self._queue_timeout
-            size = sum(map(most_size, values))
-            self._queue.put(Entry(values, pending, size, deadline), line)
+            queue.put(Entry(rows, pending, size, self._clock() + self._queue_timeout), line)
         except Exception as exc:  # noqa: BLE001 - as in add
             pending.fail(exc)
         return pending

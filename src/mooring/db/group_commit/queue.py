@@ -27,7 +27,7 @@ class Entry:
 
     __slots__ = ("deadline", "is_unknown", "pending", "rows", "size")
 
-    def __init__(self, rows: Sequence[tuple[Any, ...]], pending: Pending[None], size: int, deadline: float) -> None:
+    def __init__(self, rows: Sequence[tuple[Any, ...]], pending: Pending[Any], size: int, deadline: float) -> None:
         self.rows = rows
         self.pending = pending
         self.size = size
@@ -40,7 +40,7 @@ class Line:
 
     def __init__(self, mutex: threading.Lock) -> None:
         self.entries: deque[Entry] = deque()
-        self.rows = 0
+        self.rows = self.bytes = 0
         self.is_waited_for = False
         self.is_hurried = False
         self.ready = threading.Condition(mutex)
@@ -124,6 +124,7 @@ class Queue:
             line = self.lines[number]
             line.entries.append(entry)
             line.rows += count
+            line.bytes += entry.size
             if line.is_waited_for:
                 line.wake_locked()
 
@@ -181,17 +182,20 @@ class Queue:
     def _cut_locked(self, line: Line, most_bytes: int) -> list[Entry]:
         """The first entries that fit into a batch; at least one."""
         entries = line.entries
-        batch: list[Entry] = []
-        rows = size = 0
-        while entries:
-            first = entries[0]
+        if line.rows <= self._batch_rows and line.bytes <= most_bytes:
+            batch = list(entries)
+            entries.clear()
+            line.rows = line.bytes = 0
+            return batch
+        batch = [entries.popleft()]
+        rows, size = len(batch[0].rows), batch[0].size
+        while entries and rows + len(entries[0].rows) <= self._batch_rows and size + entries[0].size <= most_bytes:
+            first = entries.popleft()
             rows += len(first.rows)
             size += first.size
-            if batch and (rows > self._batch_rows or size > most_bytes):
-                rows -= len(first.rows)
-                break
-            batch.append(entries.popleft())
+            batch.append(first)
         line.rows -= rows
+        line.bytes -= size
         return batch
 
     def release(self, entries: Sequence[Entry]) -> None:
@@ -218,6 +222,7 @@ class Queue:
                     late = [entry for entry in line.entries if entry.deadline <= now]
                     line.entries = deque(entry for entry in line.entries if entry.deadline > now)
                     line.rows -= sum(len(entry.rows) for entry in late)
+                    line.bytes -= sum(entry.size for entry in late)
                     expired += late
                 following = min(following, min((entry.deadline for entry in line.entries), default=following))
         return expired, following
@@ -229,7 +234,7 @@ class Queue:
             left = [entry for line in self.lines for entry in line.entries]
             for line in self.lines:
                 line.entries.clear()
-                line.rows = 0
+                line.rows = line.bytes = 0
             self._tell_all_locked()
         return left
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from ...db import ConnectionPool, Lease
 from ...errors import MooringError, PoolError
+
+T = TypeVar("T")
 
 
 class Unavailable(MooringError):
@@ -59,6 +62,18 @@ class Database:
         """
         with self.available(), self.pool.transaction() as lease:
             yield lease
+
+    def run(self, function: Callable[[Lease], T]) -> T:
+        """Run ``function(lease)`` for one commit, and again if it lost against another transaction.
+
+        Args:
+            function: without effects outside of the database; what it raises rolls back.
+
+        Raises:
+            Unavailable.
+        """
+        with self.available():
+            return self.pool.run_transaction(function)
 
     def key(self, name: str) -> str | bytes:
         """A name as its column holds it: bytes on MySQL, whose text columns would compare letters, not bytes."""

@@ -38,8 +38,13 @@ class Row(NamedTuple):
 
     def is_same(self, stored: Row) -> bool:
         """Whether what is stored is this very push, sent before."""
-        at = stored.received_at if self.at == self.received_at else self.at
-        return stored.at == at and stored.data == self.data
+        # A push without a time of its own has another time each time it comes. So may have, by chance, one with it.
+        had_no_time = self.at == self.received_at and stored.at == stored.received_at
+        return stored.data == self.data and (stored.at == self.at or had_no_time)
+
+
+_new_row: Final = tuple.__new__
+"""``Row(…)`` without the call of Python code that it is: there is one for each push."""
 
 
 class Arrival(NamedTuple):
@@ -58,7 +63,7 @@ def rows_of(device: Device, push: Push, received_at: float) -> list[Row]:
     received = to_text(received_at)
     if push.batch is None:
         at = to_text(push.at) if push.at is not None else received
-        return [Row(device.id, push.seq, at, received, bytes(push.data).decode())]
+        return [_new_row(Row, (device.id, push.seq, at, received, str(push.data, "utf-8")))]
     return [
         Row(device.id, seq, to_text(item.at) if item.at is not None else received, received, bytes(item.data).decode())
         for seq, item in enumerate(push.batch, push.seq)
@@ -91,14 +96,19 @@ class Pushes:
 
     def _insert(self, rows: Sequence[Row]) -> bool:
         """False: a row of one of the keys is there already; nothing was stored."""
-        with self._database.lease() as lease:
-            try:
+        pool = self._database.pool
+        try:
+            with self._database.available():
                 if len(rows) == 1:
-                    lease.execute(INSERT, rows[0])
+                    with pool.connection() as lease:
+                        lease.execute(INSERT, rows[0])
                 else:
-                    lease.executemany(INSERT, rows)
-            except self._database.pool.IntegrityError:
-                return False
+                    # Drivers cut long lists of rows into several statements, each of which would commit by itself.
+                    pool.run_transaction(lambda lease: lease.executemany(INSERT, rows))
+        except Unavailable as exc:
+            if not isinstance(exc.__cause__, pool.IntegrityError):
+                raise
+            return False
         return True
 
     def missing(self, rows: Sequence[Row]) -> list[Row] | None:
