@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -39,12 +40,14 @@ class Records(logging.Handler):
 class Transport(asyncio.Transport):
     """Keeps what the protocol writes. Each connection comes from an address of its own, for the sake of limits."""
 
+    socket: socket.socket
+    """Takes the options that the server sets."""
     _count = 0
 
     def __init__(self) -> None:
         Transport._count += 1
         peer = f"127.{Transport._count >> 16 & 255}.{Transport._count >> 8 & 255}.{Transport._count & 255}"
-        super().__init__({"peername": (peer, 50_000), "sockname": ("127.0.0.1", 7001)})
+        super().__init__({"peername": (peer, 50_000), "sockname": ("127.0.0.1", 7001), "socket": Transport.socket})
         self.written = b""
         self.closed = False
 
@@ -56,6 +59,9 @@ class Transport(asyncio.Transport):
         return self.closed
 
     def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
         self.closed = True
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
@@ -75,7 +81,7 @@ def opened() -> Iterator[Check]:
     records = Records()
     watched = [logging.getLogger(name) for name in ("uvicorn.error", "mooring.admin", "asyncio")]
     quiet = logging.getLogger("mooring.audit")
-    with server, AdminSide([server], Place(port=0), token=TOKEN) as side:
+    with server, socket.socket() as Transport.socket, AdminSide([server], Place(port=0), token=TOKEN) as side:
         for logger in watched:
             logger.addHandler(records)
         quiet.disabled = True
