@@ -37,33 +37,17 @@ class Records(logging.Handler):
         self.texts.append(self.format(record))
 
 
-class NoSocket:
-    """What the protocol asks of a transport's socket, without one."""
-
-    family = socket.AF_INET
-
-    def __init__(self, peer: tuple[str, int]) -> None:
-        self._peer = peer
-
-    def getpeername(self) -> tuple[str, int]:
-        return self._peer
-
-    def getsockname(self) -> tuple[str, int]:
-        return "127.0.0.1", 7001
-
-    def setsockopt(self, *option: Any) -> None:
-        pass
-
-
 class Transport(asyncio.Transport):
     """Keeps what the protocol writes. Each connection comes from an address of its own, for the sake of limits."""
 
+    socket: socket.socket
+    """Takes the options that the server sets."""
     _count = 0
 
     def __init__(self) -> None:
         Transport._count += 1
-        peer = f"127.{Transport._count >> 16 & 255}.{Transport._count >> 8 & 255}.{Transport._count & 255}", 50_000
-        super().__init__({"socket": NoSocket(peer)})
+        peer = f"127.{Transport._count >> 16 & 255}.{Transport._count >> 8 & 255}.{Transport._count & 255}"
+        super().__init__({"peername": (peer, 50_000), "sockname": ("127.0.0.1", 7001), "socket": Transport.socket})
         self.written = b""
         self.closed = False
 
@@ -97,7 +81,7 @@ def opened() -> Iterator[Check]:
     records = Records()
     watched = [logging.getLogger(name) for name in ("uvicorn.error", "mooring.admin", "asyncio")]
     quiet = logging.getLogger("mooring.audit")
-    with server, AdminSide([server], Place(port=0), token=TOKEN) as side:
+    with server, socket.socket() as Transport.socket, AdminSide([server], Place(port=0), token=TOKEN) as side:
         for logger in watched:
             logger.addHandler(records)
         quiet.disabled = True

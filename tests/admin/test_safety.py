@@ -12,6 +12,7 @@ from mooring import Server
 from mooring.admin import protocol
 from mooring.admin.audit import STRANGERS
 from mooring.admin.auth import Allowance, Auth, Role
+from mooring.admin.cookies import cookie_of
 from mooring.admin.door import TRIES
 from mooring.admin.guard import MOST_BODY, host_name
 from mooring.admin.listening import Place, listen, parse_place
@@ -193,6 +194,20 @@ def test_a_form_of_another_page_is_no_json(asker: Asker) -> None:
     assert answer.status == 415
 
 
+def test_a_body_that_is_no_http_is_answered_without_a_traceback(
+    admin: AdminSide, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = b"POST /api/v1/log-level HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    for first, body in [(b"", b"x\r\n"), (b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n", b"\xff\xff\r\n")]:
+        with socket.create_connection(("127.0.0.1", admin.port), 5) as sock:
+            sock.sendall(first + head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+            answer = b""
+            while data := sock.recv(4096):
+                answer += data
+        assert answer.count(b"HTTP/1.1 400") == 1
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 def test_an_unknown_query_is_refused(asker: Asker) -> None:
     assert "it takes search" in asker.get("/api/v1/connections?q=x").json["detail"]
     assert asker.get("/api/v1/connections?limit=100000").status == 400
@@ -300,6 +315,21 @@ def test_a_cookie_ends_is_not_forged_and_outlives_a_restart() -> None:
         assert auth.role_of_cookie(nonsense) is Role.NOBODY
     now[0] += 25 * 3600
     assert auth.role_of_cookie(cookie) is Role.NOBODY
+
+
+def test_a_cookie_is_read_in_one_pass_whatever_stands_beside_it() -> None:
+    assert cookie_of('a="\\"; mooring_1 = x.y ;b', "mooring_1") == "x.y"
+    assert cookie_of("mooring_1=first; mooring_1=second", "mooring_1") == "first"
+    assert cookie_of("mooring_10=a; =; mooring_1", "mooring_1") is None
+
+
+def test_cookies_full_of_escapes_do_not_hold_up_the_process(admin: AdminSide) -> None:
+    # The standard library's parser takes half a second for each of these, and whoever asks needs no token.
+    stranger = Asker(admin.port, None)
+    before = time.process_time()
+    for _ in range(10):
+        assert stranger.get("/api/v1/snapshot", Cookie='a="' + "\\\\" * 7000 + '"').status == 401
+    assert time.process_time() - before < 2.0  # of processor time; it was 4
 
 
 def test_a_short_token_is_refused() -> None:

@@ -183,3 +183,29 @@ def test_an_upload_that_was_altered_in_the_database_is_not_saved(url: str, gatew
     assert "other bytes" in run(url, "uploads", "save", "a", "x", "-o", str(folder / "x"), returncode=1)
     assert not (folder / "x").exists()
     assert not list(folder.glob(".x*"))
+
+
+def test_what_a_device_says_cannot_play_with_the_terminal(url: str, gateway: Gateway) -> None:
+    evil = "\u009b2J\u202egood\u007f"
+    store = gateway.store
+    device = store.devices.log_in("a\u202eb", time.time()).device
+    push = Push(1, msgspec.Raw(json.dumps(evil, ensure_ascii=False).encode()))
+    store.pushes.add(rows_of(device, push, time.time()))
+    outputs = [run(url, *words) for words in (("devices", "list"), ("tail", "--no-follow"))]
+    outputs.append(run(url, "tail", "--no-follow", "--json"))
+    assert json.loads(outputs[2])["data"] == evil
+    for output in outputs:
+        assert all(character.isprintable() for character in output.replace("\n", "")), repr(output)
+
+
+def test_the_answer_to_a_command_cannot_play_with_the_terminal(url: str, gateway: Gateway) -> None:
+    def commands(data: object) -> object:
+        if data == "fail":
+            raise LookupError("\x1b]0;title\x07")
+        return "\u009b2J"
+
+    with Device(f"tcp://127.0.0.1:{gateway.port}", "a", commands=commands) as device:
+        assert device.wait_connected(10)
+        assert run(url, "send", "a", "1", "--wait", "10s") == '"\\u009b2J"\n'
+        failed = run(url, "send", "a", '"fail"', "--wait", "10s", returncode=1)
+        assert "mooring: a: \\u001b]0;title\\u0007" in failed

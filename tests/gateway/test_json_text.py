@@ -72,3 +72,8 @@ def test_any_bytes_are_looked_through_without_an_error(text: bytes) -> None:
 def test_a_line_full_of_quotes_takes_one_pass() -> None:
     # With a pattern that starts anew at each quote this takes minutes: 2 x 10**9 steps.
     assert depth(b'"' + rb"\"" * 32_000 + b"[" * 100) == 0
+
+
+def test_runs_of_digits_are_looked_through_once() -> None:
+    # From each digit on again, this takes some hundred times as long: 6 x 10**8 steps.
+    assert find_infinite(b"[" + b",".join([b"1" * 199] * 30_000) + b"]") is None

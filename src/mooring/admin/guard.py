@@ -10,12 +10,12 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from .audit import Audit
 from .auth import Allowance, Role
+from .cookies import cookie_of
 from .door import Door
 from .refusal import Refused, retry_after
 
@@ -146,11 +146,8 @@ class Guard:
             return self._door.role_of_token(authorization[7:].strip(), address_of(scope))
         if method not in SAFE and "sec-fetch-site" not in headers and "origin" not in headers:
             return Role.NOBODY  # no browser, and no token: a cookie alone does not count then
-        try:
-            morsel = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
-        except CookieError:
-            return Role.NOBODY
-        return self._door.role_of_cookie(morsel.value) if morsel is not None else Role.NOBODY
+        cookie = cookie_of(headers.get("cookie", ""), self._cookie)
+        return self._door.role_of_cookie(cookie) if cookie is not None else Role.NOBODY
 
 
 def address_of(scope: Scope) -> str:

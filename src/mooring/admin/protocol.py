@@ -54,6 +54,18 @@ class BoundedProtocol(H11Protocol):
         super().data_received(data)
         self._look()
 
+    def send_400_response(self, msg: str) -> None:
+        """See H11Protocol, which knows nothing of an answer that is being made to a request whose body then turns out
+        to be none: that answer would end in a traceback, and whoever reaches the port could fill the log with them."""
+        cycle = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()  # in the middle of another answer
+
     def on_response_complete(self) -> None:
         """See H11Protocol."""
         super().on_response_complete()

@@ -17,6 +17,7 @@ from .databases import opened_store, url_option
 from .exits import Failed
 from .logs import set_up_logging
 from .options import duration
+from .printable import printable
 from .tables import json_option, print_json
 
 LARGEST_COMMAND: Final = 60_000
@@ -58,7 +59,7 @@ def send(device: str, data: str, expires: float | None, wait: float | None, url:
     if wait is not None and (row is None or row.done_at is None):
         raise Failed(f"{device} has not answered command {number} within {wait:g} s")
     if row is not None and row.error is not None:
-        raise Failed(f"{device}: {row.error}")
+        raise Failed(printable(f"{device}: {row.error}"))
 
 
 def _enter(store: Store, device: str, text: str, expires: float | None) -> int:
@@ -89,4 +90,4 @@ def _report(device: str, number: int, row: CommandRow | None, as_json: bool) -> 
     elif row is None:
         click.echo(f"command {number}")
     elif row.result is not None:
-        click.echo(row.result)
+        click.echo(printable(row.result))

@@ -8,12 +8,14 @@ from typing import Any, Final
 import click
 import msgspec
 
+from .printable import printable
+
 json_option: Final = click.option("--json", "as_json", is_flag=True, help="A JSON object a line, for programs.")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
     """One object on a line of its own."""
-    click.echo(msgspec.json.encode(value).decode())
+    click.echo(printable(msgspec.json.encode(value).decode()))
 
 
 def print_table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -29,4 +31,4 @@ def _cell(value: object) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return printable(str(value))

@@ -14,6 +14,7 @@ from ..gateway.times import to_text
 from .databases import opened_store, url_option
 from .exits import Failed
 from .logs import set_up_logging
+from .printable import printable
 from .tables import json_option, print_json
 
 LOOK_INTERVAL: Final = 0.5
@@ -94,4 +95,4 @@ def _print(arrival: Arrival, as_json: bool) -> None:
         data = msgspec.Raw(row.data.encode())
         print_json({"device": arrival.name, "seq": row.seq, "at": row.at, "received_at": row.received_at, "data": data})
     else:
-        click.echo(f"{row.received_at}  {arrival.name}  {row.seq}  {row.data}")
+        click.echo(printable(f"{row.received_at}  {arrival.name}  {row.seq}  {row.data}"))

@@ -18,9 +18,10 @@ DEEPEST: Final = 64
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.?)*+"?', re.DOTALL)
 _BRACKET: Final = re.compile(rb"[\[\]{}]")
 _NUMBER: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
-# More than 1.8e308 takes an exponent of three digits, or some two hundred digits with a shorter one.
+# More than 1.8e308 takes an exponent of three digits, or some two hundred digits with a shorter one. These are looked
+# for from their first one on only: many runs that are a little shorter would be gone through again for each digit.
 _LONG_EXPONENT: Final = re.compile(rb"[eE]\+?[0-9]{3}")
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{200}")
+_LONG_NUMBER: Final = re.compile(rb"(?<![0-9])[0-9]{200}")
 
 
 def to_json(value: Any) -> bytes:
