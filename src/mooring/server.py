@@ -40,6 +40,7 @@ from .net.connection import CloseReason, Connection, Connections
 from .net.listener import Listener, open_listeners
 from .net.listeners import Listeners, Listening
 from .net.loop import Loop
+from .net.opening import Stage
 from .net.timeouts import Timeouts
 from .net.trace_event import TraceEvent
 from .running import Life, run_until_signal
@@ -56,6 +57,8 @@ OVERFLOWS = ("close", "drop", "block")
 _OPTIONAL_TIMES = ("first_message", "idle", "frame")
 _TIMES = (*_OPTIONAL_TIMES, "write", "close")
 _COUNTS = ("backlog", "max_connections", "inbox_limit", "outbox_limit")
+MOST_OPENINGS = 256
+"""Sockets that may be on the way through the stages of their listeners at the same time."""
 FORCED_END = 5.0
 """Seconds that a stop whose time is over waits for the loop to reset what is left."""
 LAST_CALLS = 2.0
@@ -83,6 +86,8 @@ class ServerStats:
         connections, most_connections: open now, and the most at one time so far.
         accepted, refused: connections since the start; refused ones are closed at once and are among the accepted.
         accept_failures: errors of ``accept``.
+        opening, opened, not_opened: sockets on the way through the stages of their listeners (a TLS handshake, say),
+            those that went through, and those that did not, by stage and reason.
         closed: connections ended so far, by reason.
         messages, bytes_received: received so far; bytes with their frames.
         sent, bytes_sent: messages that were given to the kernel or wait for room in it, heartbeats included.
@@ -102,6 +107,9 @@ class ServerStats:
     accepted: int
     refused: int
     accept_failures: int
+    opening: int
+    opened: int
+    not_opened: Mapping[str, int]
     closed: Mapping[CloseReason, int]
     messages: int
     bytes_received: int
@@ -453,11 +461,17 @@ class Server:
         if self._lifespan is not None:
             resources.enter_context(self._lifespan(self))
         self._listeners = open_listeners(self._binds, self._backlog)
+        for listener in self._listeners:
+            listener.stages = self._stages_of(listener)
         self._addresses = tuple(listener.address for listener in self._listeners)
         self._loop = self._make_loop()
         self._loop.listen(self._listeners)
         self._loop.on_end = self._loop_has_ended
         _servers.add(self)
+
+    def _stages_of(self, listener: Listener) -> tuple[Stage, ...]:
+        """What the sockets of a listener go through before they are connections."""
+        return ()
 
     def _make_loop(self) -> Loop:
         handling = self._handling
@@ -473,6 +487,7 @@ class Server:
             outbox_limit=self._outbox_limit,
             overflow=self._overflow,
             max_connections=self._max_connections or default_max_connections(),
+            max_openings=MOST_OPENINGS,
             take=self.handle_new_connection,
         )
         pool = self._threads
@@ -726,6 +741,9 @@ class Server:
             accepted=loop.acceptor.accepted if loop else 0,
             refused=loop.acceptor.refused if loop else 0,
             accept_failures=loop.acceptor.failures if loop else 0,
+            opening=len(loop.openings) if loop else 0,
+            opened=loop.openings.opened if loop else 0,
+            not_opened=dict(loop.openings.failed) if loop else {},
             closed=dict(loop.closed) if loop else {},
             messages=loop.messages if loop else 0,
             bytes_received=loop.bytes_received if loop else 0,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ..errors import BindError
 from .address import Address, from_sockaddr
+from .opening import Stage
 
 logger = logging.getLogger("mooring")
 
@@ -31,11 +32,15 @@ class Listener:
         sock: bound, listening and non-blocking.
         address: where it listens, with the real port.
         inherited: the file of a Unix socket belongs to whoever opened it, and stays.
+
+    Attributes:
+        stages: what each accepted socket has to go through before it is a connection, in this order.
     """
 
     def __init__(self, sock: socket.socket, address: Address, *, inherited: bool = False) -> None:
         self.socket = sock
         self.address = address
+        self.stages: tuple[Stage, ...] = ()
         self._file = _identity(address.path) if address.is_unix and not inherited else None
 
     def close(self) -> None:

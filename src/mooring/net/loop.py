@@ -51,6 +51,7 @@ from .connection import (
 )
 from .deadlines import DeadlineRing
 from .listener import Listener
+from .opening import Openings
 from .partial import Partial
 from .rare import RareLog
 from .table import ConnectionTable
@@ -155,7 +156,8 @@ class Loop:
         inbox_limit: messages waiting plus replies outstanding, beyond which a connection is not read.
         outbox_limit: bytes that ``Connection.send`` may leave waiting.
         overflow: what ``Connection.send`` does beyond that: "close", "drop" or "block".
-        max_connections: beyond it new connections are closed at once.
+        max_connections: beyond it new connections are closed at once; sockets on the way count.
+        max_openings: how many sockets may be on the way through the stages of their listeners.
         take: is given each accepted socket; returns the connection or None for one that was refused.
     """
 
@@ -172,6 +174,7 @@ class Loop:
         outbox_limit: int,
         overflow: str,
         max_connections: int,
+        max_openings: int,
         take: Callable[[socket.socket], Connection | None],
     ) -> None:
         self.server = server
@@ -227,12 +230,23 @@ class Loop:
         self.acceptor = Acceptor(
             (),
             adopt=self._accepted,
-            has_room=lambda: self._table.count < self.max_connections,
+            has_room=lambda: self._table.count + len(self.openings) < self.max_connections,
             watch=self._watch,
             unwatch=self._unwatch,
             call_later=self.call_later,
             rare=self.rare,
         )
+        self.openings = Openings(
+            limit=max_openings,
+            done=self._opened,
+            turn=lambda: self._polled,
+            watch=self._watch,
+            rewatch=self._epoll.modify,
+            unwatch=self._unwatch,
+            call_later=self.call_later,
+            rare=self.rare,
+        )
+        self.openings.when_full = self.acceptor.rest_those_with_stages
 
     # Requests, from any thread --------------------------------------------------------------------------------------
 
@@ -435,10 +449,10 @@ class Loop:
             heapq.heappop(self._timers)[2]()
 
     @leader_only
-    def _watch(self, fd: int, watcher: Callable[[], None]) -> None:
+    def _watch(self, fd: int, watcher: Callable[[], None], events: int = IN) -> None:
         self._watchers[fd] = watcher
         self._table.make_room(fd)
-        self._epoll.register(fd, IN)
+        self._epoll.register(fd, events)
 
     @leader_only
     def _unwatch(self, fd: int) -> None:
@@ -452,13 +466,27 @@ class Loop:
         self.acceptor.listeners.extend(listeners)
 
     @leader_only
-    def _accepted(self, sock: socket.socket, peer: Any) -> None:
+    def _accepted(self, sock: socket.socket, peer: Any, listener: Listener) -> None:
+        if not listener.stages:
+            self._opened(sock, peer)
+            return
+        try:
+            self.openings.begin(sock, peer, listener.stages)
+        except OSError as exc:
+            self._gone(sock, exc)
+
+    def _gone(self, sock: socket.socket, exc: OSError) -> None:
+        sock.close()
+        self.acceptor.failures += 1
+        self.rare.log(logging.DEBUG, "adopt", "a new connection was gone at once: %s", exc)
+
+    @leader_only
+    def _opened(self, sock: socket.socket, peer: Any) -> None:
+        """A socket, or a layer that stands for one, may become a connection."""
         try:
             connection = self._take(sock)
         except OSError as exc:  # it may be gone already: setsockopt and getpeername fail then
-            sock.close()
-            self.acceptor.failures += 1
-            self.rare.log(logging.DEBUG, "adopt", "a new connection was gone at once: %s", exc)
+            self._gone(sock, exc)
         except BaseException:  # noqa: BLE001 - code of the user's: its SystemExit must not end the loop
             self.rare.log(logging.ERROR, "take", "handle_new_connection raised", exc_info=True)
             self.acceptor.refuse(sock, "handle_new_connection raised")
@@ -896,6 +924,7 @@ class Loop:
             return
         self._stopping = True
         self.acceptor.close()
+        self.openings.close()
         waiting = self._table.snapshot()
         steps = max(1, min(len(waiting), int(spread / SPREAD_STEP)))
         self._end_some(waiting, math.ceil(len(waiting) / steps), spread / steps)
@@ -914,6 +943,7 @@ class Loop:
         self._stopping = True
         self.model.ending()
         self.acceptor.close()
+        self.openings.close()
         for connection in self._table.snapshot():
             if connection._phase < ENDING:
                 connection.end(CloseReason.STOP, "the server ended", dropping=True, abort=True)
@@ -983,6 +1013,7 @@ class Loop:
             connection._socket.close()
         self._table = ConnectionTable()
         self.acceptor.abandon()
+        self.openings.abandon()
         self._epoll.close()
         os.close(self._wake_fd)
 
