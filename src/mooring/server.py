@@ -42,6 +42,8 @@ from .net.listeners import Listeners, Listening
 from .net.loop import Loop
 from .net.opening import Stage
 from .net.timeouts import Timeouts
+from .net.tls import TLS, ServerContext, make_context
+from .net.tls_stage import TLSStage
 from .net.trace_event import TraceEvent
 from .running import Life, run_until_signal
 from .threads import ThreadPool, ThreadPoolStats
@@ -135,9 +137,9 @@ class Server:
     Args:
         handler: a function ``(connection, message) -> reply``, a subclass of ConnectionHandler, or a Router.
         framing: how bytes become messages; shared by all connections.
-        bind: one address or several: ``tcp://HOST:PORT``, ``unix:PATH``, or ``fd://N`` for a listening socket that was
-            inherited; port 0 lets the kernel choose. For ``tcp://[::]:PORT`` see ``open_listeners``: it takes IPv4 and
-            IPv6.
+        bind: one address or several: ``tcp://HOST:PORT``, ``tls://HOST:PORT``, ``unix:PATH``, or ``fd://N`` for a
+            listening socket that was inherited (``tls+fd://N`` with TLS); port 0 lets the kernel choose. For
+            ``tcp://[::]:PORT`` see ``open_listeners``: it takes IPv4 and IPv6.
         name: for logs and the banner.
         model: "hybrid" (epoll and a thread pool), "epoll" (one thread, handlers must not wait), "threads" (one for
             each connection).
@@ -161,6 +163,7 @@ class Server:
         database: a pool or its URL; opened before the first accept, closed after the drain. Handlers find it as
             ``connection.server.database``.
         lifespan: called with the server by ``initialize``; its context is left after the drain.
+        tls: the certificate and more, for the ``tls://`` addresses; see TLS.
 
     Raises:
         TypeError, ValueError: an argument is wrong; the text says which and what is expected. Nothing is opened.
@@ -190,6 +193,7 @@ class Server:
         frame_timeout: float | None = 30.0,
         database: ConnectionPool | str | None = None,
         lifespan: Callable[[Server], AbstractContextManager[Any]] | None = None,
+        tls: TLS | None = None,
     ) -> None:
         _check_model(model, overflow, blocking)
         _check_positive(
@@ -205,6 +209,8 @@ class Server:
         self._blocking = blocking
         self._framing: Framing = framing if framing is not None else Lines()
         self._binds = _parse_binds(bind)
+        self._tls = _check_tls(tls, self._binds)
+        self._tls_stage: TLSStage | None = None
         self.name = name
         self.model = model
         self.connections = Connections()
@@ -255,7 +261,7 @@ class Server:
         Args:
             arguments: ``bind``, ``model``, ``threads`` (a pool of your own is resized, one that the server made is made
                 anew), ``heartbeat``, ``max_connections``, ``backlog``, ``inbox_limit``, ``outbox_limit``,
-                ``overflow``, and the time-outs.
+                ``overflow``, ``tls``, and the time-outs.
 
         Raises:
             RuntimeError: the server has been initialized.
@@ -267,6 +273,7 @@ class Server:
         model, overflow = given.pop("model", self.model), given.pop("overflow", self._overflow)
         threads, heartbeat = given.pop("threads", None), given.pop("heartbeat", self._heartbeat)
         binds = _parse_binds(given.pop("bind")) if "bind" in given else self._binds
+        tls = _check_tls(given.pop("tls", self._tls), binds)
         times = {name: given.pop(f"{name}_timeout") for name in _TIMES if f"{name}_timeout" in given}
         counts = {name: given.pop(name) for name in _COUNTS if name in given}
         if given:
@@ -278,7 +285,7 @@ class Server:
         _check_positive(required=True, **needed)
         _check_counts(required=True, **counts)
         self._replace_pool(model, threads)
-        self._binds, self._overflow, self._heartbeat = binds, overflow, heartbeat
+        self._binds, self._overflow, self._heartbeat, self._tls = binds, overflow, heartbeat, tls
         self._timeouts = replace(self._timeouts, **times, heartbeat=heartbeat.timeout if heartbeat else None)
         for name, value in counts.items():
             setattr(self, f"_{name}", value)
@@ -307,7 +314,7 @@ class Server:
         """Open what is needed: the database, the lifespan, the listeners. Nothing is accepted yet.
 
         Raises:
-            BindError: an address cannot be listened on.
+            BindError: an address cannot be listened on, or the certificate or its key is of no use.
             PoolError: the database cannot be opened.
             RuntimeError: the server has stopped, or the model needs Linux.
         """
@@ -454,6 +461,8 @@ class Server:
             raise RuntimeError(
                 f"model {self.model!r} needs epoll, which is there on Linux only; this is {sys.platform}"
             )
+        if self._tls is not None:
+            self._tls_stage = TLSStage(make_context(self._tls), self._tls.handshake_timeout)
         resources = self._resources = contextlib.ExitStack()
         if self._database is not None:
             resources.callback(self._database.close)
@@ -471,7 +480,10 @@ class Server:
 
     def _stages_of(self, listener: Listener) -> tuple[Stage, ...]:
         """What the sockets of a listener go through before they are connections."""
-        return ()
+        if not listener.address.tls:
+            return ()
+        assert self._tls_stage is not None
+        return (self._tls_stage,)
 
     def _make_loop(self) -> Loop:
         handling = self._handling
@@ -613,6 +625,26 @@ class Server:
         self._accepting = True
         if self._loop is not None and self._state is ServerState.RUNNING:
             self._loop.post(self._loop.acceptor.resume)
+
+    def reload_tls(self, tls: TLS | None = None) -> None:
+        """Read the certificate and its key again: new connections get the new ones, the others keep theirs.
+
+        Args:
+            tls: what to take from now on; None: the files of before, with what stands in them now.
+
+        Raises:
+            BindError: they are of no use; the old ones stay in force.
+            RuntimeError: the server speaks no TLS, or is not initialized.
+        """
+        self._check_process()
+        stage = self._tls_stage
+        if stage is None:
+            raise RuntimeError("the server speaks no TLS, or is not initialized yet: it has no certificate to reload")
+        wanted = self._tls if tls is None else tls
+        assert wanted is not None
+        context = make_context(wanted)
+        self._tls, stage.timeout, stage.context = wanted, wanted.handshake_timeout, context
+        logger.info("TLS: new connections get the certificate %s", _certificate_fact(wanted, context))
 
     @property
     def max_connections(self) -> int:
@@ -761,6 +793,8 @@ class Server:
     def facts(self) -> list[tuple[str, str, str]]:
         """What the banner says of this server: (word, value, remark) a line. For subclasses to extend."""
         lines = [("listening", str(address), _reach(address)) for address in self._addresses]
+        if self._tls is not None and self._tls_stage is not None:
+            lines.append(("tls", _certificate_fact(self._tls, self._tls_stage.context), ""))
         if self._database is not None:
             lines.append(("storing", str(self._database.url), ""))
         return lines
@@ -842,7 +876,9 @@ def _reach(address: Address) -> str:
     if address.is_unix:
         return "this machine only"
     if address.is_loopback:
-        return f"this machine only; --bind tcp://0.0.0.0:{address.port} lets the network in"
+        return (
+            f"this machine only; --bind {'tls' if address.tls else 'tcp'}://0.0.0.0:{address.port} lets the network in"
+        )
     return ""
 
 
@@ -864,6 +900,24 @@ def _parse_binds(bind: str | Sequence[str]) -> list[Address]:
     if not all(isinstance(text, str) for text in binds):
         raise TypeError(f"Server: bind is {bind!r}; it must be an address such as tcp://127.0.0.1:7000, or several")
     return [parse_bind(text) for text in binds]
+
+
+def _check_tls(tls: TLS | None, binds: Sequence[Address]) -> TLS | None:
+    if not isinstance(tls, TLS | None):
+        raise TypeError(f"Server: tls is {tls!r}; it must be a TLS or None")
+    speaking = [address for address in binds if address.tls]
+    if speaking and tls is None:
+        raise ValueError(f"Server: {speaking[0]} needs a certificate; give tls=TLS(certificate, key)")
+    if tls is not None and not speaking:
+        plain = ", ".join(map(str, binds))
+        raise ValueError(f"Server: tls is given, but nothing would be encrypted on {plain}; write bind='tls://…'")
+    return tls
+
+
+def _certificate_fact(tls: TLS, context: ServerContext) -> str:
+    until = time.strftime("%Y-%m-%d", time.gmtime(context.not_after))
+    clients = f", clients need one of {os.fspath(tls.client_ca)}" if tls.client_ca is not None else ""
+    return f"{os.fspath(tls.certificate)}, valid until {until}{clients}"
 
 
 def _check_positive(*, required: bool = False, **settings: float | None) -> None:

@@ -8,6 +8,7 @@ import os
 import socket
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import BindError
 from .address import Address, from_sockaddr
@@ -130,7 +131,7 @@ def _listen_tcp(address: Address, family: int, sockaddr: object, backlog: int, *
             raise
     except OSError as exc:
         raise _bind_error(address, exc) from exc
-    return Listener(sock, from_sockaddr(family, sock.getsockname()))
+    return Listener(sock, replace(from_sockaddr(family, sock.getsockname()), tls=address.tls))
 
 
 def _take_inherited(address: Address, descriptor: int) -> Listener:
@@ -144,7 +145,8 @@ def _take_inherited(address: Address, descriptor: int) -> Listener:
             raise BindError(f"listen on {address}: it is no listening stream socket (in systemd: ListenStream=)")
         os.set_inheritable(descriptor, False)
         sock.setblocking(False)
-        return Listener(sock, from_sockaddr(sock.family, sock.getsockname()), inherited=True)
+        found = replace(from_sockaddr(sock.family, sock.getsockname()), tls=address.tls)
+        return Listener(sock, found, inherited=True)
     except BaseException:
         sock.close()
         raise

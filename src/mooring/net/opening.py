@@ -236,15 +236,15 @@ class Openings:
         self._forget(opening)
         kind = f"{opening.stage.name}_{reason}"
         self.failed[kind] += 1
+        if logger.isEnabledFor(level):  # before the peer can see its end
+            peer = from_sockaddr(socket.AF_INET6, opening.peer) if isinstance(opening.peer, tuple) else "a local peer"
+            self._rare.log(level, kind, "%s was closed before it was a connection (%s): %s", peer, kind, detail)
         try:
             self.when_failed(opening.socket, kind)
         finally:
             # At once, in the middle of a turn: if the number is given to another in this same turn, whatever this one
             # was reported for makes the other look for bytes that are not there, and nothing worse.
             opening.socket.close()
-        if logger.isEnabledFor(level):
-            peer = from_sockaddr(socket.AF_INET6, opening.peer) if isinstance(opening.peer, tuple) else "a local peer"
-            self._rare.log(level, kind, "%s was closed before it was a connection (%s): %s", peer, kind, detail)
 
     def _forget(self, opening: Opening) -> None:
         self._all.discard(opening)
