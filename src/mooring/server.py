@@ -910,7 +910,7 @@ def _check_tls(tls: TLS | None, binds: Sequence[Address]) -> TLS | None:
         raise ValueError(f"Server: {speaking[0]} needs a certificate; give tls=TLS(certificate, key)")
     if tls is not None and not speaking:
         plain = ", ".join(map(str, binds))
-        raise ValueError(f"Server: tls is given, but nothing would be encrypted on {plain}; write bind='tls://…'")
+        raise ValueError(f"Server: tls is given, but nothing would be encrypted on {plain}; listen on tls://HOST:PORT")
     return tls
 
 
