@@ -320,18 +320,21 @@ class TLSSocket:
             BlockingIOError: it has taken none.
             OSError: the connection broke.
         """
+        sent, size = 0, len(data)
         with self._lock:
             if self._sending:  # by the reader, which answers: the loop comes again when the kernel has room
                 raise BlockingIOError(errno.EAGAIN, "another thread is sending")
+            if not self._ahead:
+                self._encrypt_locked(data if size <= RECORD else memoryview(data)[:RECORD])
             self._sending = True
-        sent, size = 0, len(data)
         try:
             while self._leave(last=sent + self._ahead >= size):
                 sent += self._ahead
                 self._ahead = 0
                 if sent >= size:
                     return sent
-                self._encrypt(data if size <= RECORD and not sent else memoryview(data)[sent : sent + RECORD])
+                with self._lock:
+                    self._encrypt_locked(memoryview(data)[sent : sent + RECORD])
         except BaseException:
             self._sending = False
             raise
@@ -340,15 +343,15 @@ class TLSSocket:
             raise BlockingIOError(errno.EAGAIN, "the kernel takes no more")
         return sent
 
-    def _encrypt(self, piece: bytes | memoryview) -> None:
+    def _encrypt_locked(self, piece: bytes | memoryview) -> None:
+        if self._ssl is None:
+            raise OSError(errno.EBADF, "the socket is closed")
         try:
-            with self._lock:
-                if self._ssl is None:
-                    raise OSError(errno.EBADF, "the socket is closed")
-                self._ahead = self._ssl.write(piece)
-                self._unsent = self._outgoing.read()
+            self._ahead = self._ssl.write(piece)
         except ssl.SSLError as exc:
             raise ConnectionAbortedError(errno.ECONNABORTED, f"TLS: {reason_of(exc)}") from None
+        if not self._unsent:
+            self._unsent = self._outgoing.read()
 
     def _leave(self, *, last: bool = False) -> bool:
         """The owner of what leaves gives it to the kernel; after the last of it, it is the owner no more.
