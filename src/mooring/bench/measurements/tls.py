@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..certificates import certificate
@@ -19,22 +19,22 @@ CONNECTIONS: Final = 2000
 """Most connections over which memory is spread: their clients need as much again."""
 
 
-def measure_peers(session: Session) -> None:
+def measure_peers(session: Session, contenders: Sequence[Contender] = TLS_PING) -> None:
     """CPU for each PING over TLS, throughput and latency, at both depths; loaded by redis-benchmark."""
     if not session.has(REDIS_BENCHMARK, "bench peers") or not session.has(CRYPTOGRAPHY, "bench peers"):
         return
-    taking_part = session.available(TLS_PING)
+    taking_part = session.available(contenders)
     with certificate() as files:
         for depth in DEPTHS:
             session.rounds(f"TLS, depth {depth}", taking_part, _pings(session, depth, files))
 
 
-def measure_idle(session: Session) -> None:
+def measure_idle(session: Session, contenders: Sequence[Contender] = TLS_PING) -> None:
     """Memory of an idle connection, CPU of a handshake, handshakes a second of one client that makes one at a time."""
     if not session.has(CRYPTOGRAPHY, "bench idle"):
         return
     with certificate() as files:
-        session.rounds("TLS, idle", session.available(TLS_PING), _idle(session, files))
+        session.rounds("TLS, idle", session.available(contenders), _idle(session, files))
 
 
 def _pings(session: Session, depth: int, files: tuple[str, str]) -> Callable[[Contender], str]:
