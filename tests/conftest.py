@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from certificates import Authority
 from fixtures_mariadb import (  # noqa: F401
     mariadb,
     mariadb_template,
@@ -58,6 +59,14 @@ def nothing_is_left_over(request: pytest.FixtureRequest) -> Iterator[None]:
     left_over = leaks.wait_for_none(timeout=5.0)
     if left_over:
         pytest.fail(left_over, pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def authority() -> Iterator[Authority]:
+    """Whom the clients of the tests believe; ``authority.server`` is the pair that most servers have."""
+    path = Path(tempfile.mkdtemp(prefix="m-ca-", dir="/tmp"))
+    yield Authority(path)
+    shutil.rmtree(path)
 
 
 @pytest.fixture

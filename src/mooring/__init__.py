@@ -28,10 +28,12 @@ from .handler import ConnectionHandler, Reply, Router
 from .heartbeat import Heartbeat
 from .net.address import Address
 from .net.connection import CloseReason, Connection, Connections
+from .net.tls import TLS, PeerCertificate
 from .server import Handler, Server, ServerState, ServerStats, run
 from .threads import Pending, blocking
 
 __all__ = [
+    "TLS",
     "Address",
     "BindError",
     "Client",
@@ -45,6 +47,7 @@ __all__ = [
     "Handler",
     "Heartbeat",
     "MooringError",
+    "PeerCertificate",
     "Pending",
     "PoolBusy",
     "PoolClosed",

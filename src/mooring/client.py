@@ -8,11 +8,12 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 from .errors import ConnectionClosed, FrameError
 from .framing import Framing, Lines
 from .net.address import Address, parse_address
+from .net.tls_client import ClientTLS, TLSClientSocket, client_context
 
 RECEIVE_SIZE = 64 * 1024
 
@@ -23,17 +24,28 @@ class Client:
     Iterating gives messages until the server closes. ``with Client(...) as client:`` closes it at the end.
 
     Args:
-        address: ``tcp://HOST:PORT`` or ``unix:PATH``; or an Address, as ``server.addresses[0]``.
+        address: ``tcp://HOST:PORT``, ``tls://HOST:PORT`` or ``unix:PATH``; or an Address, as ``server.addresses[0]``.
         framing: as the server's.
         timeout: seconds for connecting and for each ``send`` and ``recv``; None: no limit.
+        tls: whom to believe at a ``tls://`` address. None or True: the authorities of the system; a path: those of this
+            PEM file; or an ``ssl.SSLContext``. The server's certificate must be valid and have the name, or the IP
+            address, that the address has.
 
     Raises:
-        OSError: the connection cannot be made.
-        ValueError: the address is wrong.
+        OSError: the connection cannot be made; ``ssl.SSLError``, one of them: the server is not who it should be.
+        ValueError: the address is wrong, or ``tls`` does not fit it.
     """
 
-    def __init__(self, address: str | Address, *, framing: Framing | None = None, timeout: float | None = 10.0) -> None:
+    def __init__(
+        self,
+        address: str | Address,
+        *,
+        framing: Framing | None = None,
+        timeout: float | None = 10.0,
+        tls: ClientTLS = None,
+    ) -> None:
         self.address = parse_address(address) if isinstance(address, str) else address
+        context = client_context(self.address, tls)
         self.framing: Framing = framing if framing is not None else Lines()
         self.timeout = timeout
         self._messages: deque[bytes] = deque()
@@ -51,6 +63,8 @@ class Client:
         else:
             self.socket = socket.create_connection((self.address.host, self.address.port), timeout)
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if context is not None:
+            self.socket = cast(socket.socket, TLSClientSocket(self.socket, context, self.address.host))
 
     def send(self, *messages: bytes) -> None:
         """Send messages, in one piece.

@@ -40,7 +40,10 @@ from .net.connection import CloseReason, Connection, Connections
 from .net.listener import Listener, open_listeners
 from .net.listeners import Listeners, Listening
 from .net.loop import Loop
+from .net.opening import Stage
 from .net.timeouts import Timeouts
+from .net.tls import TLS, ServerContext, make_context
+from .net.tls_stage import TLSStage
 from .net.trace_event import TraceEvent
 from .running import Life, run_until_signal
 from .threads import ThreadPool, ThreadPoolStats
@@ -56,6 +59,8 @@ OVERFLOWS = ("close", "drop", "block")
 _OPTIONAL_TIMES = ("first_message", "idle", "frame")
 _TIMES = (*_OPTIONAL_TIMES, "write", "close")
 _COUNTS = ("backlog", "max_connections", "inbox_limit", "outbox_limit")
+MOST_OPENINGS = 256
+"""Sockets that may be on the way through the stages of their listeners at the same time."""
 FORCED_END = 5.0
 """Seconds that a stop whose time is over waits for the loop to reset what is left."""
 LAST_CALLS = 2.0
@@ -83,6 +88,8 @@ class ServerStats:
         connections, most_connections: open now, and the most at one time so far.
         accepted, refused: connections since the start; refused ones are closed at once and are among the accepted.
         accept_failures: errors of ``accept``.
+        opening, opened, not_opened: sockets on the way through the stages of their listeners (a TLS handshake, say),
+            those that went through, and those that did not, by stage and reason.
         closed: connections ended so far, by reason.
         messages, bytes_received: received so far; bytes with their frames.
         sent, bytes_sent: messages that were given to the kernel or wait for room in it, heartbeats included.
@@ -102,6 +109,9 @@ class ServerStats:
     accepted: int
     refused: int
     accept_failures: int
+    opening: int
+    opened: int
+    not_opened: Mapping[str, int]
     closed: Mapping[CloseReason, int]
     messages: int
     bytes_received: int
@@ -127,9 +137,9 @@ class Server:
     Args:
         handler: a function ``(connection, message) -> reply``, a subclass of ConnectionHandler, or a Router.
         framing: how bytes become messages; shared by all connections.
-        bind: one address or several: ``tcp://HOST:PORT``, ``unix:PATH``, or ``fd://N`` for a listening socket that was
-            inherited; port 0 lets the kernel choose. For ``tcp://[::]:PORT`` see ``open_listeners``: it takes IPv4 and
-            IPv6.
+        bind: one address or several: ``tcp://HOST:PORT``, ``tls://HOST:PORT``, ``unix:PATH``, or ``fd://N`` for a
+            listening socket that was inherited (``tls+fd://N`` with TLS); port 0 lets the kernel choose. For
+            ``tcp://[::]:PORT`` see ``open_listeners``: it takes IPv4 and IPv6.
         name: for logs and the banner.
         model: "hybrid" (epoll and a thread pool), "epoll" (one thread, handlers must not wait), "threads" (one for
             each connection).
@@ -153,6 +163,7 @@ class Server:
         database: a pool or its URL; opened before the first accept, closed after the drain. Handlers find it as
             ``connection.server.database``.
         lifespan: called with the server by ``initialize``; its context is left after the drain.
+        tls: the certificate and more, for the ``tls://`` addresses; see TLS.
 
     Raises:
         TypeError, ValueError: an argument is wrong; the text says which and what is expected. Nothing is opened.
@@ -182,6 +193,7 @@ class Server:
         frame_timeout: float | None = 30.0,
         database: ConnectionPool | str | None = None,
         lifespan: Callable[[Server], AbstractContextManager[Any]] | None = None,
+        tls: TLS | None = None,
     ) -> None:
         _check_model(model, overflow, blocking)
         _check_positive(
@@ -197,6 +209,8 @@ class Server:
         self._blocking = blocking
         self._framing: Framing = framing if framing is not None else Lines()
         self._binds = _parse_binds(bind)
+        self._tls = _check_tls(tls, self._binds)
+        self._tls_stage: TLSStage | None = None
         self.name = name
         self.model = model
         self.connections = Connections()
@@ -247,7 +261,7 @@ class Server:
         Args:
             arguments: ``bind``, ``model``, ``threads`` (a pool of your own is resized, one that the server made is made
                 anew), ``heartbeat``, ``max_connections``, ``backlog``, ``inbox_limit``, ``outbox_limit``,
-                ``overflow``, and the time-outs.
+                ``overflow``, ``tls``, and the time-outs.
 
         Raises:
             RuntimeError: the server has been initialized.
@@ -259,6 +273,7 @@ class Server:
         model, overflow = given.pop("model", self.model), given.pop("overflow", self._overflow)
         threads, heartbeat = given.pop("threads", None), given.pop("heartbeat", self._heartbeat)
         binds = _parse_binds(given.pop("bind")) if "bind" in given else self._binds
+        tls = _check_tls(given.pop("tls", self._tls), binds)
         times = {name: given.pop(f"{name}_timeout") for name in _TIMES if f"{name}_timeout" in given}
         counts = {name: given.pop(name) for name in _COUNTS if name in given}
         if given:
@@ -270,7 +285,7 @@ class Server:
         _check_positive(required=True, **needed)
         _check_counts(required=True, **counts)
         self._replace_pool(model, threads)
-        self._binds, self._overflow, self._heartbeat = binds, overflow, heartbeat
+        self._binds, self._overflow, self._heartbeat, self._tls = binds, overflow, heartbeat, tls
         self._timeouts = replace(self._timeouts, **times, heartbeat=heartbeat.timeout if heartbeat else None)
         for name, value in counts.items():
             setattr(self, f"_{name}", value)
@@ -299,7 +314,7 @@ class Server:
         """Open what is needed: the database, the lifespan, the listeners. Nothing is accepted yet.
 
         Raises:
-            BindError: an address cannot be listened on.
+            BindError: an address cannot be listened on, or the certificate or its key is of no use.
             PoolError: the database cannot be opened.
             RuntimeError: the server has stopped, or the model needs Linux.
         """
@@ -446,6 +461,8 @@ class Server:
             raise RuntimeError(
                 f"model {self.model!r} needs epoll, which is there on Linux only; this is {sys.platform}"
             )
+        if self._tls is not None:
+            self._tls_stage = TLSStage(make_context(self._tls), self._tls.handshake_timeout)
         resources = self._resources = contextlib.ExitStack()
         if self._database is not None:
             resources.callback(self._database.close)
@@ -453,11 +470,20 @@ class Server:
         if self._lifespan is not None:
             resources.enter_context(self._lifespan(self))
         self._listeners = open_listeners(self._binds, self._backlog)
+        for listener in self._listeners:
+            listener.stages = self._stages_of(listener)
         self._addresses = tuple(listener.address for listener in self._listeners)
         self._loop = self._make_loop()
         self._loop.listen(self._listeners)
         self._loop.on_end = self._loop_has_ended
         _servers.add(self)
+
+    def _stages_of(self, listener: Listener) -> tuple[Stage, ...]:
+        """What the sockets of a listener go through before they are connections."""
+        if not listener.address.tls:
+            return ()
+        assert self._tls_stage is not None
+        return (self._tls_stage,)
 
     def _make_loop(self) -> Loop:
         handling = self._handling
@@ -473,6 +499,7 @@ class Server:
             outbox_limit=self._outbox_limit,
             overflow=self._overflow,
             max_connections=self._max_connections or default_max_connections(),
+            max_openings=MOST_OPENINGS,
             take=self.handle_new_connection,
         )
         pool = self._threads
@@ -598,6 +625,26 @@ class Server:
         self._accepting = True
         if self._loop is not None and self._state is ServerState.RUNNING:
             self._loop.post(self._loop.acceptor.resume)
+
+    def reload_tls(self, tls: TLS | None = None) -> None:
+        """Read the certificate and its key again: new connections get the new ones, the others keep theirs.
+
+        Args:
+            tls: what to take from now on; None: the files of before, with what stands in them now.
+
+        Raises:
+            BindError: they are of no use; the old ones stay in force.
+            RuntimeError: the server speaks no TLS, or is not initialized.
+        """
+        self._check_process()
+        stage = self._tls_stage
+        if stage is None:
+            raise RuntimeError("the server speaks no TLS, or is not initialized yet: it has no certificate to reload")
+        wanted = self._tls if tls is None else tls
+        assert wanted is not None
+        context = make_context(wanted)
+        self._tls, stage.timeout, stage.context = wanted, wanted.handshake_timeout, context
+        logger.info("TLS: new connections get the certificate %s", _certificate_fact(wanted, context))
 
     @property
     def max_connections(self) -> int:
@@ -726,6 +773,9 @@ class Server:
             accepted=loop.acceptor.accepted if loop else 0,
             refused=loop.acceptor.refused if loop else 0,
             accept_failures=loop.acceptor.failures if loop else 0,
+            opening=len(loop.openings) if loop else 0,
+            opened=loop.openings.opened if loop else 0,
+            not_opened=dict(loop.openings.failed) if loop else {},
             closed=dict(loop.closed) if loop else {},
             messages=loop.messages if loop else 0,
             bytes_received=loop.bytes_received if loop else 0,
@@ -743,6 +793,8 @@ class Server:
     def facts(self) -> list[tuple[str, str, str]]:
         """What the banner says of this server: (word, value, remark) a line. For subclasses to extend."""
         lines = [("listening", str(address), _reach(address)) for address in self._addresses]
+        if self._tls is not None and self._tls_stage is not None:
+            lines.append(("tls", _certificate_fact(self._tls, self._tls_stage.context), ""))
         if self._database is not None:
             lines.append(("storing", str(self._database.url), ""))
         return lines
@@ -824,7 +876,9 @@ def _reach(address: Address) -> str:
     if address.is_unix:
         return "this machine only"
     if address.is_loopback:
-        return f"this machine only; --bind tcp://0.0.0.0:{address.port} lets the network in"
+        return (
+            f"this machine only; --bind {'tls' if address.tls else 'tcp'}://0.0.0.0:{address.port} lets the network in"
+        )
     return ""
 
 
@@ -846,6 +900,24 @@ def _parse_binds(bind: str | Sequence[str]) -> list[Address]:
     if not all(isinstance(text, str) for text in binds):
         raise TypeError(f"Server: bind is {bind!r}; it must be an address such as tcp://127.0.0.1:7000, or several")
     return [parse_bind(text) for text in binds]
+
+
+def _check_tls(tls: TLS | None, binds: Sequence[Address]) -> TLS | None:
+    if not isinstance(tls, TLS | None):
+        raise TypeError(f"Server: tls is {tls!r}; it must be a TLS or None")
+    speaking = [address for address in binds if address.tls]
+    if speaking and tls is None:
+        raise ValueError(f"Server: {speaking[0]} needs a certificate; give tls=TLS(certificate, key)")
+    if tls is not None and not speaking:
+        plain = ", ".join(map(str, binds))
+        raise ValueError(f"Server: tls is given, but nothing would be encrypted on {plain}; listen on tls://HOST:PORT")
+    return tls
+
+
+def _certificate_fact(tls: TLS, context: ServerContext) -> str:
+    until = time.strftime("%Y-%m-%d", time.gmtime(context.not_after))
+    clients = f", clients need one of {os.fspath(tls.client_ca)}" if tls.client_ca is not None else ""
+    return f"{os.fspath(tls.certificate)}, valid until {until}{clients}"
 
 
 def _check_positive(*, required: bool = False, **settings: float | None) -> None:

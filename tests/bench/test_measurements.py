@@ -22,17 +22,18 @@ from mooring.bench.contenders import (
     MOORING,
     PING,
     SURPRISED_PEERS,
+    TLS_PING,
     WAITING,
     Contender,
     Package,
 )
 from mooring.bench.goals import GOALS
-from mooring.bench.measurements import idle, mixed, models, peers
+from mooring.bench.measurements import idle, mixed, models, peers, tls
 from mooring.bench.session import Session
 from mooring.bench.settings import Settings
 from mooring.cli import group
 
-ALL = (*PING, *WAITING, *COMPUTING, *MIXED_PEERS, *CPU_PEERS, *SURPRISED_PEERS, *models.MODELS, idle.MOORING)
+ALL = (*PING, *WAITING, *COMPUTING, *MIXED_PEERS, *CPU_PEERS, *SURPRISED_PEERS, *TLS_PING, *models.MODELS, idle.MOORING)
 NOT_THERE = Contender("Nobody's server", "peers/nobody.py", package=Package("nobody_has_this", "nobody-has-this"))
 
 
@@ -63,6 +64,16 @@ def test_peers_leaves_what_the_goals_want(session: Session) -> None:
         case = peers.case(depth)
         assert {peers.CPU} == wanted("peers", case, "Mooring") <= found(session, "peers", case, "Mooring")
         assert median(session, "peers", case, "Mooring", "throughput") > 0
+
+
+def test_tls_leaves_memory_handshakes_and_pings(session: Session) -> None:
+    tls.measure_idle(session, TLS_PING[:1])
+    tls.measure_peers(session, TLS_PING[:1])
+    assert session.results.left_out == {}
+    idle_figures = {"memory per connection", "CPU per handshake", "handshakes"}
+    assert found(session, "tls", "idle", "Mooring") == idle_figures
+    for depth in tls.DEPTHS:
+        assert median(session, "tls", f"depth {depth}", "Mooring", "throughput") > 0
 
 
 def test_models_compares_all_three(session: Session) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from certificates import Authority
 from places import Place
 
 MODELS = ("hybrid", "epoll", "threads")
-TRANSPORTS = ("tcp4", "tcp6", "unix")
+TRANSPORTS = ("tcp4", "tcp6", "unix", "tls")
 
 
 @pytest.fixture(params=MODELS)
@@ -27,10 +28,10 @@ def transport(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def place(model: str, transport: str, folder: Path) -> Iterator[Place]:
+def place(model: str, transport: str, folder: Path, authority: Authority) -> Iterator[Place]:
     """One model on one transport."""
     with contextlib.ExitStack() as stack:
-        yield Place(model, transport, folder, stack)
+        yield Place(model, transport, folder, stack, authority)
 
 
 @pytest.fixture

@@ -362,7 +362,7 @@ def test_no_byte_goes_astray_while_descriptors_are_reused(place: Place) -> None:
 
     def talk(number: int) -> int:
         rounds = 0
-        with Client(server.addresses[0]) as client:
+        with place.connect(server) as client:
             while not stop.is_set():
                 message = b"steady %d %d" % (number, rounds)
                 client.send(message)
@@ -372,7 +372,7 @@ def test_no_byte_goes_astray_while_descriptors_are_reused(place: Place) -> None:
 
     def reopen(number: int) -> None:
         for count in range(25):
-            with Client(server.addresses[0]) as client:
+            with place.connect(server) as client:
                 messages = [b"%d %d %d" % (number, count, index) for index in range(5)]
                 client.send(*messages)
                 if count % 2:
@@ -590,7 +590,7 @@ def test_stop_while_many_are_busy_ends_everybody(place: Place) -> None:
 
     def talk() -> None:
         try:
-            with Client(server.addresses[0]) as client:
+            with place.connect(server) as client:
                 first = True
                 while True:
                     client.send(*[b"x" * 100] * 20)

@@ -60,7 +60,7 @@ class Bench:
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.acceptor = Acceptor(
             [Listener(self.socket, Address("127.0.0.1", 7000))],  # type: ignore[arg-type]
-            adopt=lambda sock, peer: self.adopted.append(sock),
+            adopt=lambda sock, peer, listener: self.adopted.append(sock),
             has_room=lambda: self.room,
             watch=self.watchers.__setitem__,
             unwatch=self.watchers.__delitem__,

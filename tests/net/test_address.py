@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mooring.net.address import Address, from_sockaddr, pack_sockaddr, parse_address, unpack_address
+from mooring.net.address import Address, from_sockaddr, pack_sockaddr, parse_address, parse_bind, unpack_address
 
 
 @pytest.mark.parametrize(
@@ -31,8 +31,8 @@ def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> Non
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("127.0.0.1:7000", "begins with tcp:// or unix:"),
-        ("http://127.0.0.1:7000", "begins with tcp:// or unix:"),
+        ("127.0.0.1:7000", "begins with tcp://, tls:// or unix:"),
+        ("http://127.0.0.1:7000", "begins with tcp://, tls:// or unix:"),
         ("tcp://127.0.0.1", "the port is missing; write tcp://127.0.0.1:7000"),
         ("tcp://:7000", "the host is missing"),
         ("tcp://127.0.0.1:65536", "out of range"),
@@ -45,7 +45,7 @@ def test_an_address_is_read_as_it_is_written(text: str, address: Address) -> Non
         ("unix:", "the path is missing"),
         ("unix:/a\0b", "null character"),
         ("unix:/" + "x" * 107, "at most 107 bytes, this one 108"),
-        ("", "begins with tcp:// or unix:"),
+        ("", "begins with tcp://, tls:// or unix:"),
     ],
 )
 def test_a_wrong_address_is_refused_with_what_is_wrong_and_an_example(text: str, complaint: str) -> None:
@@ -54,9 +54,12 @@ def test_a_wrong_address_is_refused_with_what_is_wrong_and_an_example(text: str,
     assert complaint in str(caught.value)
 
 
-def test_tls_says_that_it_is_not_built_yet_and_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"TLS is not built yet.*HAProxy or stunnel in front"):
-        parse_address("tls://0.0.0.0:7000")
+@pytest.mark.parametrize("text", ["tls://0.0.0.0:7443", "tls://[::1]:7443", "tls+fd://3"])
+def test_an_address_with_tls_is_shown_as_it_is_written_and_is_another_than_without(text: str) -> None:
+    address = parse_bind(text)
+    assert address.tls
+    assert str(address) == text
+    assert address != parse_bind(text.replace("tls:", "tcp:").removeprefix("tls+"))
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,13 @@ class Package:
         module: what is imported; or the program, if ``debian``.
         name: what pip, or apt, installs.
         debian: whether it is a program from a Debian package.
+        asks: what makes this program tell its version.
     """
 
     module: str
     name: str
     debian: bool = False
+    asks: str = "--version"
 
     def missing(self) -> str:
         """What to do to get it; empty if it is there."""
@@ -41,7 +43,8 @@ class Package:
         """Its version, as it says itself."""
         if not self.debian:
             return importlib.metadata.version(self.name)
-        said = subprocess.run([self.module, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603
+        done = subprocess.run([self.module, self.asks], capture_output=True, text=True, check=False)  # noqa: S603
+        said = done.stdout or done.stderr
         return next((word.strip("v=") for word in said.split() if word.strip("v=")[:1].isdigit()), said.strip())
 
 
@@ -50,6 +53,8 @@ GEVENT: Final = Package("gevent", "gevent")
 TWISTED: Final = Package("twisted", "Twisted")
 REDIS_SERVER: Final = Package("redis-server", "redis-server", debian=True)
 REDIS_BENCHMARK: Final = Package("redis-benchmark", "redis-tools", debian=True)
+STUNNEL: Final = Package("stunnel", "stunnel4", debian=True, asks="-version")
+CRYPTOGRAPHY: Final = Package("cryptography", "cryptography")
 
 
 @dataclass(frozen=True)
@@ -122,6 +127,14 @@ PING: Final = (
     peer("ThreadingTCPServer", "threading_ping"),
 )
 """All that answer PING."""
+
+TLS_PING: Final = (
+    mooring("Mooring", "ping_tls"),
+    Contender("Mooring behind stunnel", "ours/ping_behind_stunnel.py", package=STUNNEL),
+    peer("asyncio Protocol", "asyncio_tls"),
+    peer("uvloop Protocol", "asyncio_tls", "uvloop", package=UVLOOP),
+)
+"""All that answer PING over TLS; they get the paths of a certificate and its key."""
 
 PINGING_THREADS: Final = "ThreadingTCPServer"
 

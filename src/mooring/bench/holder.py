@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import ssl
 import sys
 import time
 from typing import Any
@@ -32,9 +33,13 @@ class Holder:
         request: what each says once.
         beat: the server's heartbeat, as it comes.
         answer: what is sent back for it.
+        authority: whom to believe, a PEM file: over TLS then; None: plain.
     """
 
-    def __init__(self, port: int, offset: int, request: bytes, beat: bytes, answer: bytes) -> None:
+    def __init__(
+        self, port: int, offset: int, request: bytes, beat: bytes, answer: bytes, authority: str | None = None
+    ) -> None:
+        self._tls = ssl.create_default_context(cafile=authority) if authority is not None else None
         self._port = port
         self._offset = offset
         self._request = request
@@ -83,6 +88,8 @@ class Holder:
         one.bind((f"127.0.0.{FIRST_ADDRESS + (self._offset + len(self._sockets)) // PER_ADDRESS}", 0))
         one.settimeout(PATIENCE)
         one.connect(("127.0.0.1", self._port))
+        if self._tls is not None:
+            one = self._tls.wrap_socket(one, server_hostname="localhost")
         one.setblocking(False)
         self._sockets[one.fileno()] = one
         self._epoll.register(one, select.EPOLLIN)
@@ -100,6 +107,8 @@ class Holder:
         one = self._sockets[descriptor]
         try:
             data = one.recv(4096)
+        except ssl.SSLWantReadError:
+            return  # a ticket
         except ConnectionError:
             data = b""
         if not data:
@@ -119,7 +128,12 @@ def main() -> None:
     task: dict[str, Any] = json.loads(sys.argv[1])
     raise_descriptor_limit()
     holder = Holder(
-        task["port"], task["offset"], task["request"].encode(), task["beat"].encode(), task["answer"].encode()
+        task["port"],
+        task["offset"],
+        task["request"].encode(),
+        task["beat"].encode(),
+        task["answer"].encode(),
+        task.get("authority"),
     )
     try:
         print(json.dumps({"seconds": holder.open(task["count"])}), flush=True)

@@ -35,7 +35,9 @@ class Held:
 
 
 @contextlib.contextmanager
-def hold(session: Session, server: ServerProcess, count: int, offset: int = 0) -> Iterator[Held]:
+def hold(
+    session: Session, server: ServerProcess, count: int, offset: int = 0, *, authority: str | None = None
+) -> Iterator[Held]:
     """Connections to a server, each of which has spoken once, until the block is left.
 
     Args:
@@ -43,20 +45,22 @@ def hold(session: Session, server: ServerProcess, count: int, offset: int = 0) -
         server: it answers ``PING``.
         count: how many.
         offset: connections that other blocks hold; decides the source addresses.
+        authority: whom to believe, a PEM file: over TLS then.
 
     Raises:
         ProcessFailed: they could not be opened, or the program that held them failed.
     """
-    with begin(session, server, count, offset) as program:
+    with begin(session, server, count, offset, authority=authority) as program:
         held = Held(count)
         finish_opening(program, held)
         yield held
         finish(program, held)
 
 
-def begin(session: Session, server: ServerProcess, count: int, offset: int) -> Process:
+def begin(session: Session, server: ServerProcess, count: int, offset: int, *, authority: str | None = None) -> Process:
     """Start to open connections; ``finish_opening`` waits for them."""
     task = {"port": server.port, "count": count, "offset": offset, "request": QUICK, "beat": BEAT, "answer": ANSWER}
+    task |= {"authority": authority}
     return session.program("holder", task, core=session.cores.load)
 
 

@@ -42,12 +42,14 @@ class RedisBenchmark:
         core: the one it may use.
         clients: connections.
         seconds: how long a run is to last.
+        authority: whom to believe, a PEM file: over TLS then.
     """
 
-    def __init__(self, core: int | None, clients: int, seconds: float) -> None:
+    def __init__(self, core: int | None, clients: int, seconds: float, *, authority: str | None = None) -> None:
         self._core = core
         self._clients = clients
         self._seconds = seconds
+        self._tls = f" --tls --cacert {authority}" if authority is not None else ""
 
     def run(self, server: ServerProcess, depth: int) -> Pings:
         """Load a server, with ``depth`` requests on the way on each connection.
@@ -74,9 +76,8 @@ class RedisBenchmark:
         )
 
     def _ping(self, server: ServerProcess, depth: int, count: int) -> dict[str, float]:
-        command = (
-            f"{PROGRAM} -h 127.0.0.1 -p {server.port} -t ping_inline -c {self._clients} -n {count} -P {depth} --csv"
-        )
+        where = f"-h 127.0.0.1 -p {server.port}{self._tls}"
+        command = f"{PROGRAM} {where} -t ping_inline -c {self._clients} -n {count} -P {depth} --csv"
         with Process(command.split(), self._core, piped=True) as load:
             output = load.read_all(_PATIENCE + 10 * self._seconds)
             return read_row(output) or _unreadable(load, output)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, NoReturn
 
 from msgspec import UNSET
@@ -13,6 +13,7 @@ from ..gateway.json_lines import JSON_LINES
 from ..gateway.server import DEFAULT_DATABASE, MOST_WAITING, make_heartbeat
 from ..gateway.server import server as make_gateway
 from ..heartbeat import Heartbeat
+from ..net.tls import TLS
 from ..server import Server
 from ..settings import Loaded, Origin, Problem, Settings
 from .exits import BadSettings
@@ -91,6 +92,9 @@ def _gateway(loaded: Loaded) -> Server:
     options |= {name: getattr(settings.gateway, name) for name in GATEWAY_OPTIONS}
     options = {name: value for name, value in options.items() if value is not UNSET}
     try:
+        tls = tls_of(settings)
+        if tls is not None:
+            options["tls"] = tls
         if "codec" in options:
             app_dir = settings.app_dir if settings.app_dir is not UNSET else None
             options["codec"] = check_codec(load_object(options["codec"], "codec", app_dir=app_dir))
@@ -106,6 +110,9 @@ def _configured(server: Server, loaded: Loaded) -> Server:
     options = _arguments(loaded.settings)
     try:
         _replace_database(server, loaded)
+        tls = tls_of(loaded.settings, server._tls)
+        if tls is not None and (len(loaded.settings.targets) < 2 or any(address.tls for address in server._binds)):
+            options["tls"] = tls
         if loaded.settings.heartbeat is not UNSET:
             options["heartbeat"] = _heartbeat(server, *loaded.settings.heartbeat)
         server.reconfigure(**options)
@@ -132,6 +139,24 @@ def _plain(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     return tuple(value) if isinstance(value, tuple) else value
+
+
+def tls_of(settings: Settings, own: TLS | None = None) -> TLS | None:
+    """What the settings say of TLS, in the place of what the server's code says; None: nothing.
+
+    Raises:
+        ValueError: there is no certificate.
+    """
+    names = [field.name for field in fields(TLS)]
+    given = {name: _plain(getattr(settings.tls, name)) for name in names if getattr(settings.tls, name) is not UNSET}
+    if not given:
+        return None
+    if own is not None:
+        # A certificate of the settings does not go with a key of the code.
+        return replace(own, **({"key": None, **given} if "certificate" in given else given))
+    if "certificate" not in given:
+        raise ValueError("tls: there is no certificate; give --tls-cert, and --tls-key unless the key is in it")
+    return TLS(**given)
 
 
 def pool_options(settings: Settings) -> dict[str, Any]:

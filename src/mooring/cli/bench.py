@@ -20,6 +20,7 @@ from ..bench.measurements import mixed as mixed_measurement
 from ..bench.measurements import models as models_measurement
 from ..bench.measurements import peers as peers_measurement
 from ..bench.measurements import threads as threads_measurement
+from ..bench.measurements import tls as tls_measurement
 from ..bench.plot import write_plots
 from ..bench.report import tables
 from ..bench.results import Results, read
@@ -63,10 +64,11 @@ def models(**options: Any) -> None:
 
 
 @bench.command
+@click.option("--tls", is_flag=True, help="Over TLS: ours, asyncio, uvloop, and stunnel in front of ours.")
 @_measurement
-def peers(**options: Any) -> None:
+def peers(tls: bool, **options: Any) -> None:
     """The same PING on ours, asyncio, uvloop, gevent, Twisted, threads and Redis."""
-    _run(options, peers_measurement.measure)
+    _run(options, tls_measurement.measure_peers if tls else peers_measurement.measure)
 
 
 @bench.command
@@ -78,10 +80,11 @@ def mixed(cpu: bool, **options: Any) -> None:
 
 
 @bench.command
+@click.option("--tls", is_flag=True, help="Memory of a TLS connection and the cost of its handshake, beside others.")
 @_measurement
-def idle(**options: Any) -> None:
+def idle(tls: bool, **options: Any) -> None:
     """Connections that say nothing: memory, CPU, time to accept them."""
-    _run(options, idle_measurement.measure)
+    _run(options, tls_measurement.measure_idle if tls else idle_measurement.measure)
 
 
 @bench.command

@@ -13,8 +13,9 @@ import click
 
 from ..db import ConnectionPool
 from ..db.url import DatabaseURL
-from ..errors import MooringError
+from ..errors import BindError, MooringError
 from ..net.address import Address
+from ..net.tls import make_context
 from ..server import Server
 from ..settings import Loaded
 from .applying import make_server, refuse_nonsense
@@ -70,6 +71,11 @@ def _servers(loaded: Loaded, problems: list[str]) -> list[Server]:
 def _faults(server: Server, probe: bool) -> Iterator[str]:
     for address in server._binds:
         yield from _unresolved(address)
+    if server._tls is not None:
+        try:
+            make_context(server._tls)
+        except BindError as exc:
+            yield str(exc)
     pool = server.database
     if pool is None:
         return

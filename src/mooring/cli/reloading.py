@@ -8,9 +8,12 @@ from typing import Any
 
 from msgspec import UNSET
 
+from ..errors import BindError
+from ..net.tls import TLS
 from ..running import Life
 from ..server import Server
 from ..settings import Field, Loaded, changes
+from .applying import tls_of
 from .logs import set_level
 
 logger = logging.getLogger("mooring")
@@ -52,7 +55,7 @@ class Reloader:
         now = [field for field in changed if field not in later]
         try:
             _make(self._steps({field.key for field in now}, fresh))
-        except (ValueError, TypeError, RuntimeError) as exc:
+        except (ValueError, TypeError, RuntimeError, BindError) as exc:
             logger.error("reload: %s; the settings stay as they were", exc)
             return False
         self.loaded = fresh
@@ -71,6 +74,9 @@ class Reloader:
         """What can fail comes first."""
         settings, before = fresh.settings, self.loaded.settings
         steps: list[Step] = []
+        for server in self._servers:
+            if server._tls is not None:  # also if the settings are the same: the files may be others
+                steps.append(_reloading_tls(server, tls_of(settings, server._tls)))
         for server in self._servers:
             if "threads" in keys:
                 steps.append(_resizing(server.threads, *settings.threads))  # type: ignore[misc]
@@ -109,6 +115,11 @@ def _resizing(pool: Any, smallest: int, largest: int) -> Step:
         lambda: pool.resize(smallest, largest),
         lambda: pool.resize(before.min_size, before.max_size),
     )
+
+
+def _reloading_tls(server: Server, wanted: TLS | None) -> Step:
+    before = server._tls
+    return lambda: server.reload_tls(wanted), lambda: server.reload_tls(before)
 
 
 def _setting(target: Any, name: str, value: Any) -> Step:

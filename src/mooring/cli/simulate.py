@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import sys
 from typing import IO
 
@@ -15,6 +16,7 @@ from ..gateway.simulation.record import Comparison, Record
 from ..gateway.simulation.statistics import Statistics
 from ..gateway.simulation.verify import verify as compare
 from ..net.address import parse_address
+from ..net.tls_client import client_context
 from ..running import raise_descriptor_limit
 from .exits import Failed
 from .logs import set_up_logging
@@ -52,6 +54,9 @@ from .options import address, database_url
     metavar="FILE",
     help="A line for each device, name and token, as `mooring devices add` prints it.",
 )
+@click.option("--tls-ca", metavar="FILE", help="Whom to believe at a tls:// address.  [default: the system's CAs]")
+@click.option("--tls-cert", metavar="FILE", help="The certificate of the devices, PEM; all have the same.")
+@click.option("--tls-key", metavar="FILE", help="Its key.  [default: in the file of the certificate]")
 @click.option("--verify", type=database_url, metavar="URL", help="At the end, compare with this database.")
 def simulate(
     devices: int,
@@ -60,6 +65,9 @@ def simulate(
     server: str,
     prefix: str,
     tokens: IO[str] | None,
+    tls_ca: str | None,
+    tls_cert: str | None,
+    tls_key: str | None,
     verify: str | None,
 ) -> None:
     """Log many devices in to a gateway and have them push; repeat what is not acknowledged.
@@ -70,14 +78,32 @@ def simulate(
     fault = check_name(names[-1])
     if fault is not None:
         raise click.BadParameter(fault, param_hint="--prefix")
+    tls = _tls(server, tls_ca, tls_cert, tls_key)
     set_up_logging("warning")
     raise_descriptor_limit()
-    statistics, records = asyncio.run(_run(names, server, rate, duration, _read_tokens(tokens)))
+    statistics, records = asyncio.run(_run(names, server, rate, duration, _read_tokens(tokens), tls))
     click.echo(statistics.summary())
     if verify is not None:
         _report(_compare(verify, records))
     if not statistics.acknowledged:
         raise Failed(f"no push was acknowledged; {statistics.last_error or 'the time was too short'}")
+
+
+def _tls(server: str, authority: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext | None:
+    """The context of all devices; None for an address without TLS."""
+    try:
+        context = client_context(parse_address(server), authority)
+    except (OSError, ValueError) as exc:
+        raise click.BadParameter(exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)) from exc
+    if certificate is None and key is None:
+        return context
+    if context is None or certificate is None:
+        raise click.BadParameter("--tls-cert and --tls-key go together, and with a tls:// server")
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as exc:
+        raise click.BadParameter(f"{certificate}: {exc.strerror or exc}", param_hint="--tls-cert") from exc
+    return context
 
 
 def _read_tokens(lines: IO[str] | None) -> dict[str, str]:
@@ -88,7 +114,12 @@ def _read_tokens(lines: IO[str] | None) -> dict[str, str]:
 
 
 async def _run(
-    names: list[str], server: str, rate: float, duration: float | None, tokens: dict[str, str]
+    names: list[str],
+    server: str,
+    rate: float,
+    duration: float | None,
+    tokens: dict[str, str],
+    tls: ssl.SSLContext | None,
 ) -> tuple[Statistics, list[Record]]:
     terminal = sys.stderr.isatty()
     interval = 1.0 if terminal else 5.0
@@ -97,6 +128,7 @@ async def _run(
         parse_address(server),
         rate,
         tokens=tokens,
+        tls=tls,
         report=_redraw if terminal else _write,
         report_interval=interval,
     )

@@ -104,7 +104,7 @@ def bind_inherited(servers: Sequence[Server], inherited: Sequence[tuple[int, str
     """Have servers listen on inherited sockets instead of their own addresses.
 
     With several servers a socket goes to the one that is called as it is (``FileDescriptorName=``); a server for
-    which there is none keeps its addresses.
+    which there is none keeps its addresses. A server that has a certificate speaks TLS on all of its sockets.
 
     Raises:
         ValueError: a socket belongs to none of the servers.
@@ -118,6 +118,7 @@ def bind_inherited(servers: Sequence[Server], inherited: Sequence[tuple[int, str
                 f"the inherited socket fd://{descriptor} is called {name!r}, and the servers are {called}; "
                 "give it the name of one with FileDescriptorName="
             )
-        binds.setdefault(index, []).append(f"fd://{descriptor}")
+        kind = "tls+fd" if servers[index]._tls is not None else "fd"
+        binds.setdefault(index, []).append(f"{kind}://{descriptor}")
     for index, addresses in binds.items():
         servers[index].reconfigure(bind=addresses)

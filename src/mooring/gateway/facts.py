@@ -29,7 +29,7 @@ def gateway_facts(
         facts: the server's, as (word, value, remark).
         addresses: where it listens, at least one.
         in_memory: the database ends with the server.
-        auth: "none" or "token".
+        auth: "none", "token" or "certificate".
         speaks_json: netcat can be a device.
         files: the directory that devices may pull from.
         database: its URL, without the password.
@@ -40,13 +40,19 @@ def gateway_facts(
         lines.append(("files", files, ""))
     if auth == "none":
         lines.append(("devices", "any name may log in (--auth none)", ""))
+    elif auth == "certificate":
+        lines.append(("devices", "those with a certificate, by a name that stands in it (--auth certificate)", ""))
     else:
         add = f"{_program()} devices add NAME --database {database}"
         lines.append(("devices", f"those with a token (--auth token); {add}", ""))
-    exposed = [str(address) for address in addresses if not address.is_loopback]
-    if exposed:
-        lines.append(("warning", _warning(", ".join(exposed), auth), ""))
-    if speaks_json:
+    exposed = [address for address in addresses if not address.is_loopback]
+    plain = [str(address) for address in exposed if not address.tls]
+    if plain:
+        lines.append(("warning", _warning(", ".join(plain), auth), ""))
+    elif exposed and auth == "none":
+        reach = ", ".join(map(str, exposed))
+        lines.append(("warning", f"who reaches {reach} can log in by any name", ""))
+    if speaks_json and auth != "certificate":
         token = ',"token":"…"' if auth == "token" else ""
         lines.append(("try", f"{HELLO_AND_PUSH.replace('%s', token)} | {_netcat(addresses[0])}", ""))
     return lines
@@ -55,7 +61,7 @@ def gateway_facts(
 def _warning(exposed: str, auth: str) -> str:
     if auth == "none":
         return f"who reaches {exposed} can log in by any name, and nothing is encrypted"
-    return f"nothing is encrypted: who listens on the way to {exposed} sees tokens and data; put TLS in front"
+    return f"nothing is encrypted: who listens on the way to {exposed} sees tokens and data; listen on tls://"
 
 
 def _program() -> str:
@@ -69,6 +75,8 @@ def _program() -> str:
 
 def _netcat(address: Address) -> str:
     """The command that connects to an address; -N passes the end of the input on."""
+    if address.tls:
+        return f"openssl s_client -quiet -connect {address.host}:{address.port}"
     if address.is_unix:
         return f"nc -N -U {address.path}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)  # noqa: S104

@@ -190,9 +190,18 @@ class DeviceHandler(ConnectionHandler):
         try:
             if gateway.auth == "token":
                 return gateway.store.devices.authenticate(hello.device, hello.token)
+            if gateway.auth == "certificate":
+                self._check_certificate(hello.device)
             return gateway.store.devices.log_in(hello.device, time.time(), gateway.most_devices)
         except (TooManyDevices, Unauthorized) as exc:
             raise refusal(ErrorCode.UNAUTHORIZED, str(exc), hello) from exc
+
+    def _check_certificate(self, name: str) -> None:
+        certificate = self.connection.peer_certificate
+        if certificate is None:
+            raise Unauthorized("devices log in by a certificate here; connect to the tls:// address, and with one")
+        if name not in certificate.names:
+            raise Unauthorized(f"the certificate is not that of {name!r}: it has other names")
 
     def _respect_pause(self, hello: Hello) -> None:
         """A name that changes hands all the time stays with whoever has it for a while."""

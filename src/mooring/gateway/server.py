@@ -15,6 +15,7 @@ from ..db import ConnectionPool, open_pool
 from ..heartbeat import Heartbeat
 from ..net.connection import Connection
 from ..net.rare import RareLog
+from ..net.tls import TLS
 from ..server import Server, ServerState
 from .codec import Codec, check_codec
 from .counters import Counters
@@ -38,7 +39,7 @@ __all__ = ["AUTHS", "DEFAULT_DATABASE", "Gateway", "codec_name", "make_heartbeat
 logger = logging.getLogger("mooring.gateway")
 
 DEFAULT_DATABASE: Final = "sqlite:///mooring.db"
-AUTHS: Final = ("none", "token")
+AUTHS: Final = ("none", "token", "certificate")
 
 MOST_WAITING: Final = 1000
 """Handlers that may wait for a connection of the pool. In most models they are fewer than that, so a fleet that pushes
@@ -63,8 +64,9 @@ def server(
     Args:
         codec: the protocol of the devices; JSON lines by default.
         database: a pool or its URL. The tables are made, or brought up to date, when the server is initialized.
-        auth: "none": any name may log in. "token": only devices with a token. None: "none" while only this machine can
-            reach the server, else "token".
+        auth: "none": any name may log in. "token": only devices with a token. "certificate": only by a name that stands
+            in the certificate of the device, which ``tls`` must ask for (``TLS.client_ca``). None: "none" while only
+            this machine can reach the server, else "token".
         files: a directory of files that devices may pull; None: there are none.
         most_devices: names in the table, beyond which no new name may log in without a token.
         group_commit: pushes of many devices are stored in one commit; False: each by an INSERT of its own.
@@ -140,6 +142,8 @@ class Gateway(Server):
                 raise TypeError(f"gateway.server(): {name} is the gateway's own; make a Server for another one")
         if auth is not None and auth not in AUTHS:
             raise ValueError(f"auth is {auth!r}; choose one of {', '.join(AUTHS)}")
+        self._auth = auth
+        self._check_auth(options.get("tls"))
         self.codec = check_codec(codec)
         self.codec_checks_itself = bool(getattr(codec, "checks_itself", False))
         if options.get("heartbeat") is None:
@@ -151,12 +155,24 @@ class Gateway(Server):
         self.counters = Counters()
         self.rare = RareLog(logger, burst=20)
         self.takeovers = Takeovers()
-        self._auth = auth
         self._goodbye_lock = threading.Lock()
         self._said_goodbye = False
         super().__init__(
             DeviceHandler, framing=codec.framing, database=_opened(database), lifespan=_lifespan, **options
         )
+
+    def _check_auth(self, tls: TLS | None) -> None:
+        if self._auth == "certificate" and (tls is None or tls.client_ca is None):
+            raise ValueError("auth is 'certificate': the gateway must ask for one; give it tls with a client_ca")
+
+    def reload_tls(self, tls: TLS | None = None) -> None:
+        """See Server.
+
+        Raises:
+            ValueError: devices could not log in any more.
+        """
+        self._check_auth(self._tls if tls is None else tls)
+        super().reload_tls(tls)
 
     @property
     def database(self) -> ConnectionPool | None:
@@ -171,7 +187,7 @@ class Gateway(Server):
 
     @property
     def auth(self) -> str:
-        """Who may log in: "none" (any name) or "token"."""
+        """Who may log in: "none" (any name), "token" or "certificate"."""
         if self._auth is not None:
             return self._auth
         return "none" if all(address.is_loopback for address in self._binds) else "token"

@@ -11,7 +11,7 @@ import threading
 import time
 
 from ..net.connection import CONNECTED, DRAINING, ENDING, LINGERING, LOST, OUTBOX_MARK, CloseReason, Connection
-from ..net.loop import RECEIVE_SIZE, Item, Loop
+from ..net.loop import RECEIVE_SIZE, Item, Loop, has_more
 from .epoll import append_to_inbox
 from .serving import Serving
 
@@ -114,12 +114,14 @@ class ThreadPerConnectionModel:
                     break
                 baton.acquire()
             elif connection._phase is LINGERING:
-                poller.poll()
+                if not has_more(connection):
+                    poller.poll()
                 self._drop_input(connection, baton)
             elif connection._phase is DRAINING or connection._input_over or not self._may_read(connection):
                 baton.acquire()
             else:
-                poller.poll()
+                if not has_more(connection):
+                    poller.poll()
                 self._read(connection)
         with connection._lock:
             connection._held = False

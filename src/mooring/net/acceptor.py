@@ -41,7 +41,7 @@ class Acceptor:
 
     Args:
         listeners: what is accepted from.
-        adopt: is given each new socket and its peer's address.
+        adopt: is given each new socket, its peer's address and its listener.
         has_room: false while there are as many connections as there may be.
         watch, unwatch: (un)register a descriptor at the loop.
         call_later: run a function in so many seconds.
@@ -52,7 +52,7 @@ class Acceptor:
         self,
         listeners: Sequence[Listener],
         *,
-        adopt: Callable[[socket.socket, Any], None],
+        adopt: Callable[[socket.socket, Any, Listener], None],
         has_room: Callable[[], bool],
         watch: Callable[[int, Callable[[], None]], None],
         unwatch: Callable[[int], None],
@@ -70,9 +70,10 @@ class Acceptor:
         self._call_later = call_later
         self._rare = rare
         self._reserve: int | None = _open_reserve()
-        self._watched = False
+        self._watched: set[Listener] = set()
         self._suspended = True
         self._resting = False
+        self._crowded = False
         self._pause = FIRST_PAUSE
 
     def resume(self) -> None:
@@ -104,20 +105,26 @@ class Acceptor:
             os.close(self._reserve)
             self._reserve = None
 
+    def rest_those_with_stages(self, rest: bool) -> None:
+        """Let the listeners whose sockets go through stages rest while there is no room for more on the way."""
+        self._crowded = rest
+        self._update()
+
     def _update(self) -> None:
-        wanted = not self._suspended and not self._resting
-        if wanted == self._watched:
-            return
-        self._watched = wanted
         for listener in self.listeners:
+            wanted = not (self._suspended or self._resting or (self._crowded and listener.stages))
+            if wanted == (listener in self._watched):
+                continue
             if wanted:
+                self._watched.add(listener)
                 self._watch(listener.socket.fileno(), lambda listener=listener: self._accept(listener))  # type: ignore[misc]
             else:
+                self._watched.discard(listener)
                 self._unwatch(listener.socket.fileno())
 
     def _accept(self, listener: Listener) -> None:
         for _ in range(ACCEPTS_PER_TURN):
-            if not self._watched:
+            if listener not in self._watched:
                 return
             try:
                 sock, peer = listener.socket.accept()
@@ -136,7 +143,7 @@ class Acceptor:
             self._pause = FIRST_PAUSE
             self.accepted += 1
             if self._has_room():
-                self._adopt(sock, peer)
+                self._adopt(sock, peer, listener)
             else:
                 self.refuse(sock, "max_connections is reached")
 

@@ -1,4 +1,4 @@
-"""Addresses as users write them: ``tcp://127.0.0.1:7000``, ``tcp://[::]:7000``, ``unix:/run/meters.sock``."""
+"""Addresses as users write them: ``tcp://127.0.0.1:7000``, ``tls://[::]:7443``, ``unix:/run/meters.sock``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-EXAMPLES = "tcp://127.0.0.1:7000, tcp://[::]:7000 or unix:/run/mooring.sock"
+EXAMPLES = "tcp://127.0.0.1:7000, tls://[::]:7443 or unix:/run/mooring.sock"
+SCHEMES = ("tcp", "tls")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +21,14 @@ class Address:
         port: 0 to 65535; 0 lets the kernel choose when listening.
         path: the file of a Unix socket; empty for an unnamed one and for TCP.
         descriptor: of a listening socket that was inherited, whose own address is not known yet; else None.
+        tls: whether TLS is spoken there.
     """
 
     host: str = ""
     port: int = 0
     path: str = ""
     descriptor: int | None = None
+    tls: bool = False
 
     @property
     def is_unix(self) -> bool:
@@ -44,54 +47,55 @@ class Address:
 
     def __str__(self) -> str:
         if self.descriptor is not None:
-            return f"fd://{self.descriptor}"
+            return f"{'tls+' if self.tls else ''}fd://{self.descriptor}"
         if self.is_unix:
             return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"tcp://{host}:{self.port}"
+        return f"{'tls' if self.tls else 'tcp'}://{host}:{self.port}"
 
 
 def parse_bind(text: str) -> Address:
     """Read an address to listen on: as ``parse_address``, or ``fd://N`` for a listening socket that was inherited.
 
+    ``tls+fd://N`` speaks TLS on it.
+
     Raises:
         ValueError: what is wrong with it, and what an address looks like.
     """
-    if not text.startswith("fd:"):
+    bare = text.removeprefix("tls+")
+    if not bare.startswith("fd:"):
         return parse_address(text)
-    number = text.removeprefix("fd:").removeprefix("//")
+    number = bare.removeprefix("fd:").removeprefix("//")
     if not number.isascii() or not number.isdigit() or len(number) > 9:
         raise ValueError(f"{text}: write the number of an inherited descriptor, as in fd://3")
-    return Address(descriptor=int(number))
+    return Address(descriptor=int(number), tls=bare != text)
 
 
 def parse_address(text: str) -> Address:
     """Read an address.
 
     Args:
-        text: ``tcp://HOST:PORT`` (an IPv6 host stands in brackets) or ``unix:PATH``.
+        text: ``tcp://HOST:PORT`` or ``tls://HOST:PORT`` (an IPv6 host stands in brackets), or ``unix:PATH``.
 
     Raises:
         ValueError: what is wrong with it, and what an address looks like.
     """
     if text.startswith("unix:"):
         return _parse_unix(text)
-    if text.startswith("tls:"):
-        raise ValueError(f"{text}: TLS is not built yet; listen on tcp:// and put HAProxy or stunnel in front")
     try:
         parts = urlsplit(text)
         host, port = parts.hostname, parts.port
     except ValueError as exc:
         raise ValueError(f"{text}: {exc}; write {EXAMPLES}") from None
-    if parts.scheme != "tcp":
-        raise ValueError(f"{text}: an address begins with tcp:// or unix:, as in {EXAMPLES}")
+    if parts.scheme not in SCHEMES:
+        raise ValueError(f"{text}: an address begins with tcp://, tls:// or unix:, as in {EXAMPLES}")
     if not host:
         raise ValueError(f"{text}: the host is missing; write {EXAMPLES}")
     if port is None:
-        raise ValueError(f"{text}: the port is missing; write tcp://{parts.netloc}:7000")
+        raise ValueError(f"{text}: the port is missing; write {parts.scheme}://{parts.netloc}:7000")
     if parts.username or parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError(f"{text}: only a host and a port belong here, as in {EXAMPLES}")
-    return Address(host=host, port=port)
+    return Address(host=host, port=port, tls=parts.scheme == "tls")
 
 
 def _parse_unix(text: str) -> Address:

@@ -35,6 +35,7 @@ from .partial import Partial
 if TYPE_CHECKING:
     from .listeners import Listeners
     from .tap import Tap
+    from .tls import PeerCertificate
 
 logger = logging.getLogger("mooring")
 
@@ -303,6 +304,11 @@ class Connection:
             return from_sockaddr(self._socket.family, self._socket.getsockname())
         except OSError:
             return Address()
+
+    @property
+    def peer_certificate(self) -> PeerCertificate | None:
+        """What a TLS client has proved to be, where the server asks for that (``TLS.client_ca``); else None."""
+        return getattr(self._socket, "peer_certificate", None)
 
     @property
     def connected_at(self) -> float:

@@ -8,9 +8,11 @@ import os
 import socket
 import stat
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..errors import BindError
 from .address import Address, from_sockaddr
+from .opening import Stage
 
 logger = logging.getLogger("mooring")
 
@@ -31,11 +33,15 @@ class Listener:
         sock: bound, listening and non-blocking.
         address: where it listens, with the real port.
         inherited: the file of a Unix socket belongs to whoever opened it, and stays.
+
+    Attributes:
+        stages: what each accepted socket has to go through before it is a connection, in this order.
     """
 
     def __init__(self, sock: socket.socket, address: Address, *, inherited: bool = False) -> None:
         self.socket = sock
         self.address = address
+        self.stages: tuple[Stage, ...] = ()
         self._file = _identity(address.path) if address.is_unix and not inherited else None
 
     def close(self) -> None:
@@ -125,7 +131,7 @@ def _listen_tcp(address: Address, family: int, sockaddr: object, backlog: int, *
             raise
     except OSError as exc:
         raise _bind_error(address, exc) from exc
-    return Listener(sock, from_sockaddr(family, sock.getsockname()))
+    return Listener(sock, replace(from_sockaddr(family, sock.getsockname()), tls=address.tls))
 
 
 def _take_inherited(address: Address, descriptor: int) -> Listener:
@@ -139,7 +145,8 @@ def _take_inherited(address: Address, descriptor: int) -> Listener:
             raise BindError(f"listen on {address}: it is no listening stream socket (in systemd: ListenStream=)")
         os.set_inheritable(descriptor, False)
         sock.setblocking(False)
-        return Listener(sock, from_sockaddr(sock.family, sock.getsockname()), inherited=True)
+        found = replace(from_sockaddr(sock.family, sock.getsockname()), tls=address.tls)
+        return Listener(sock, found, inherited=True)
     except BaseException:
         sock.close()
         raise

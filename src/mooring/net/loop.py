@@ -51,10 +51,12 @@ from .connection import (
 )
 from .deadlines import DeadlineRing
 from .listener import Listener
+from .opening import Openings
 from .partial import Partial
 from .rare import RareLog
 from .table import ConnectionTable
 from .timeouts import Timeouts, judge
+from .tls_socket import HANDSHAKE, NothingYet, TLSSocket, is_client_hello
 
 logger = logging.getLogger("mooring")
 
@@ -68,6 +70,9 @@ LONGEST_POLL = 1.0
 
 SPREAD_STEP = 0.02
 """Seconds, at least, between two groups of connections that are closed, when a stop is spread."""
+
+LAST_WORD_INTERVAL = 0.05
+"""Seconds between two tries to say the end of a TLS connection into a kernel that is full."""
 
 STRIPES = 64
 
@@ -155,7 +160,8 @@ class Loop:
         inbox_limit: messages waiting plus replies outstanding, beyond which a connection is not read.
         outbox_limit: bytes that ``Connection.send`` may leave waiting.
         overflow: what ``Connection.send`` does beyond that: "close", "drop" or "block".
-        max_connections: beyond it new connections are closed at once.
+        max_connections: beyond it new connections are closed at once; sockets on the way count.
+        max_openings: how many sockets may be on the way through the stages of their listeners.
         take: is given each accepted socket; returns the connection or None for one that was refused.
     """
 
@@ -172,6 +178,7 @@ class Loop:
         outbox_limit: int,
         overflow: str,
         max_connections: int,
+        max_openings: int,
         take: Callable[[socket.socket], Connection | None],
     ) -> None:
         self.server = server
@@ -227,12 +234,23 @@ class Loop:
         self.acceptor = Acceptor(
             (),
             adopt=self._accepted,
-            has_room=lambda: self._table.count < self.max_connections,
+            has_room=lambda: self._table.count + len(self.openings) < self.max_connections,
             watch=self._watch,
             unwatch=self._unwatch,
             call_later=self.call_later,
             rare=self.rare,
         )
+        self.openings = Openings(
+            limit=max_openings,
+            done=self._opened,
+            turn=lambda: self._polled,
+            watch=self._watch,
+            rewatch=self._epoll.modify,
+            unwatch=self._unwatch,
+            call_later=self.call_later,
+            rare=self.rare,
+        )
+        self.openings.when_full = self.acceptor.rest_those_with_stages
 
     # Requests, from any thread --------------------------------------------------------------------------------------
 
@@ -295,6 +313,9 @@ class Loop:
         number = next(_connection_ids)
         now = self._now if threading.get_ident() == self.leader else time.monotonic()
         connection = Connection(self, sock, peer, number, self._stripes[number % STRIPES], now)
+        layer: Any = sock
+        if isinstance(layer, TLSSocket):
+            layer.belong_to(connection, self._has_more)
         self._table.add(connection)  # counted from here on, and closed at the end, come what may
         self.connections.add(connection)
         self.post(lambda: self._admit(connection))
@@ -435,10 +456,10 @@ class Loop:
             heapq.heappop(self._timers)[2]()
 
     @leader_only
-    def _watch(self, fd: int, watcher: Callable[[], None]) -> None:
+    def _watch(self, fd: int, watcher: Callable[[], None], events: int = IN) -> None:
         self._watchers[fd] = watcher
         self._table.make_room(fd)
-        self._epoll.register(fd, IN)
+        self._epoll.register(fd, events)
 
     @leader_only
     def _unwatch(self, fd: int) -> None:
@@ -452,13 +473,27 @@ class Loop:
         self.acceptor.listeners.extend(listeners)
 
     @leader_only
-    def _accepted(self, sock: socket.socket, peer: Any) -> None:
+    def _accepted(self, sock: socket.socket, peer: Any, listener: Listener) -> None:
+        if not listener.stages:
+            self._opened(sock, peer)
+            return
+        try:
+            self.openings.begin(sock, peer, listener.stages)
+        except OSError as exc:
+            self._gone(sock, exc)
+
+    def _gone(self, sock: socket.socket, exc: OSError) -> None:
+        sock.close()
+        self.acceptor.failures += 1
+        self.rare.log(logging.DEBUG, "adopt", "a new connection was gone at once: %s", exc)
+
+    @leader_only
+    def _opened(self, sock: socket.socket, peer: Any) -> None:
+        """A socket, or a layer that stands for one, may become a connection."""
         try:
             connection = self._take(sock)
         except OSError as exc:  # it may be gone already: setsockopt and getpeername fail then
-            sock.close()
-            self.acceptor.failures += 1
-            self.rare.log(logging.DEBUG, "adopt", "a new connection was gone at once: %s", exc)
+            self._gone(sock, exc)
         except BaseException:  # noqa: BLE001 - code of the user's: its SystemExit must not end the loop
             self.rare.log(logging.ERROR, "take", "handle_new_connection raised", exc_info=True)
             self.acceptor.refuse(sock, "handle_new_connection raised")
@@ -479,6 +514,8 @@ class Loop:
             connection.end(CloseReason.STOP, "the server stops", dropping=True)
         self.model.admitted(connection)
         self.look(connection)
+        if has_more(connection):
+            self._read_more(connection)
 
     @leader_only
     def receive(self, connection: Connection) -> None:
@@ -486,11 +523,10 @@ class Loop:
         try:
             data = connection._socket.recv(RECEIVE_SIZE)
         except OSError as exc:
-            self._read_failed(connection, exc)
+            self._read_failed(connection, exc, self._now)
             return
         if not data:
-            connection._eof = True
-            connection.end(CloseReason.PEER)
+            self._read_end(connection)
             return
         self.bytes_received += len(data)
         items = self.cut(connection, data, self._now)
@@ -501,6 +537,20 @@ class Loop:
             self.model.deliver(connection, items)
             if connection._inbox or connection._replies:
                 self._check_load(connection)
+
+    def _has_more(self, connection: Connection) -> None:
+        """There is something to read of which epoll will not tell; from the thread that reads."""
+        if not self.model.reads_itself:  # such a model asks has_more() before it waits
+            self.post(lambda: self._read_more(connection))
+
+    @leader_only
+    def _read_more(self, connection: Connection) -> None:
+        if self.model.reads_itself:
+            return
+        if connection._phase is OPEN and connection._reading:
+            self.receive(connection)
+        elif connection._phase is LINGERING:
+            self._drop_input(connection)
 
     @leader_only
     def _check_load(self, connection: Connection) -> None:
@@ -513,19 +563,26 @@ class Loop:
         try:
             data = connection._socket.recv(RECEIVE_SIZE)
         except OSError as exc:
-            self._read_failed(connection, exc)
+            self._read_failed(connection, exc, now)
             return []
         if not data:
-            connection._eof = True
-            connection.end(CloseReason.PEER)
+            self._read_end(connection)
             return []
         items = self.cut(connection, data, now)
         self.count_received(len(items), len(data))
         return connection.offer(items) if connection._requests else items
 
     @staticmethod
-    def _read_failed(connection: Connection, exc: OSError) -> None:
+    def _read_end(connection: Connection) -> None:
+        connection._eof = True
+        connection.end(CloseReason.PEER, getattr(connection._socket, "end_detail", ""))
+
+    def _read_failed(self, connection: Connection, exc: OSError, now: float) -> None:
         if isinstance(exc, BlockingIOError):
+            if isinstance(exc, NothingYet):
+                connection._last_received = now  # bytes are life
+                if exc.record_begun and connection._partial is None:
+                    self._begin_partial(connection, now)
             return
         connection._eof = True
         with connection._lock:
@@ -543,6 +600,10 @@ class Loop:
             if whole is None:
                 return []
             data = whole
+        if not connection._messages and data[0] == HANDSHAKE and is_client_hello(data):
+            connection._partial = None
+            connection.end(CloseReason.FRAME, "the peer speaks TLS, and this address does not", dropping=True)
+            return []
         try:
             messages, rest, missing = self._split(data)
         except FrameError as exc:
@@ -558,13 +619,18 @@ class Loop:
             connection._messages += len(messages)
         if rest:
             if messages or partial is None:
-                partial = connection._partial = Partial(now)
-                if self._timeouts.frame is not None:
-                    self._plan_look(connection, now + self._timeouts.frame, now)
+                partial = self._begin_partial(connection, now)
             partial.keep(rest, missing)
         elif partial is not None:
             connection._partial = None
         return messages  # type: ignore[return-value]
+
+    def _begin_partial(self, connection: Connection, now: float) -> Partial:
+        """A message begins, or a record in which one may come; it must be complete in time."""
+        partial = connection._partial = Partial(now)
+        if self._timeouts.frame is not None:
+            self._plan_look(connection, now + self._timeouts.frame, now)
+        return partial
 
     def _plan_look(self, connection: Connection, when: float, now: float) -> None:
         if threading.get_ident() == self.leader:
@@ -627,6 +693,8 @@ class Loop:
             partial = connection._partial
             if partial is not None:
                 partial.since = self._now
+            if has_more(connection):
+                self._has_more(connection)
         connection._reading = reading
         if resume:
             self.model.resume(connection)
@@ -711,10 +779,20 @@ class Loop:
         if broken or connection._eof:
             self._end(connection)
             return
+        self._shut_output(connection)
+
+    @leader_only
+    def _shut_output(self, connection: Connection) -> None:
+        """Say that nothing more comes. TLS has a last word, for which the kernel may have no room just now."""
+        if connection._phase is not LINGERING:
+            return
         try:
             connection._socket.shutdown(socket.SHUT_WR)
+        except BlockingIOError:
+            self.call_later(LAST_WORD_INTERVAL, lambda: self._shut_output(connection))
         except OSError:
             self._end(connection)
+            self.look(connection)
 
     @leader_only
     def _drop_input(self, connection: Connection) -> None:
@@ -896,6 +974,7 @@ class Loop:
             return
         self._stopping = True
         self.acceptor.close()
+        self.openings.close()
         waiting = self._table.snapshot()
         steps = max(1, min(len(waiting), int(spread / SPREAD_STEP)))
         self._end_some(waiting, math.ceil(len(waiting) / steps), spread / steps)
@@ -914,6 +993,7 @@ class Loop:
         self._stopping = True
         self.model.ending()
         self.acceptor.close()
+        self.openings.close()
         for connection in self._table.snapshot():
             if connection._phase < ENDING:
                 connection.end(CloseReason.STOP, "the server ended", dropping=True, abort=True)
@@ -983,6 +1063,7 @@ class Loop:
             connection._socket.close()
         self._table = ConnectionTable()
         self.acceptor.abandon()
+        self.openings.abandon()
         self._epoll.close()
         os.close(self._wake_fd)
 
@@ -990,6 +1071,12 @@ class Loop:
 def unsent_bytes(connection: Connection) -> int:
     """Bytes that the kernel holds and the peer's has not acknowledged, SIOCOUTQ of tcp(7) and unix(7)."""
     return int.from_bytes(fcntl.ioctl(connection._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+
+def has_more(connection: Connection) -> bool:
+    """Whether a layer of ours holds input that nobody has read yet, of which the descriptor does not tell."""
+    ask: Callable[[], bool] | None = getattr(connection._socket, "has_more", None)
+    return ask is not None and ask()
 
 
 def has_bytes(connection: Connection) -> bool:

@@ -124,13 +124,63 @@ class Database(Section, frozen=True, kw_only=True):
     ] = UNSET
 
 
+class Tls(Section, frozen=True, kw_only=True):
+    """TLS on the `tls://` addresses. The files are read again on HUP; broken ones change nothing."""
+
+    SHORTHAND = "certificate"
+
+    certificate: Annotated[
+        str | UnsetType,
+        About(
+            "A PEM file: the server's certificate, and those between it and the root.",
+            "--tls-cert",
+            metavar="FILE",
+            reload=True,
+            example="/etc/letsencrypt/live/gateway.example/fullchain.pem",
+        ),
+    ] = UNSET
+    key: Annotated[
+        str | UnsetType,
+        About(
+            "A PEM file with its private key.",
+            "--tls-key",
+            "in the file of the certificate",
+            metavar="FILE",
+            reload=True,
+            example="/etc/letsencrypt/live/gateway.example/privkey.pem",
+        ),
+    ] = UNSET
+    client_ca: Annotated[
+        str | UnsetType,
+        About(
+            "A PEM file with the authorities of the clients, who must then have a certificate of one of them.",
+            "--tls-client-ca",
+            metavar="FILE",
+            reload=True,
+            example="/etc/mooring/devices-ca.pem",
+        ),
+    ] = UNSET
+    minimum: Annotated[
+        Literal["TLSv1.2", "TLSv1.3"] | UnsetType, About("The oldest version.", default="TLSv1.2", reload=True)
+    ] = UNSET
+    alpn: Annotated[
+        tuple[str, ...] | UnsetType,
+        About("Names of protocols to offer, best first.", default="none", reload=True, example="meters/1"),
+    ] = UNSET
+    handshake_timeout: Annotated[
+        Duration | UnsetType,
+        About("A new connection must have finished its handshake by then.", default="10s", reload=True),
+    ] = UNSET
+
+
 class Gateway(Section, frozen=True, kw_only=True):
     """The gateway, which is served where there is no TARGET."""
 
     auth: Annotated[
-        Literal["none", "token"] | UnsetType,
+        Literal["none", "token", "certificate"] | UnsetType,
         About(
-            "Who may log in: `none` lets any name in, `token` only devices with a token.",
+            "Who may log in: `none` lets any name in, `token` only devices with a token, `certificate` only by a name "
+            "that stands in the device's certificate (`tls.client_ca`).",
             "--auth",
             "none while only this machine can reach it, else token",
             example="token",
@@ -212,8 +262,8 @@ class Settings(Section, frozen=True, kw_only=True):
     bind: Annotated[
         tuple[BindAddress, ...] | UnsetType,
         About(
-            "Where to listen: `tcp://HOST:PORT`, `unix:PATH`, or `fd://N` for a socket that was inherited; several are "
-            "possible.",
+            "Where to listen: `tcp://HOST:PORT`, `tls://HOST:PORT`, `unix:PATH`, or `fd://N` for a socket that was "
+            "inherited (`tls+fd://N` with TLS); several are possible.",
             "--bind",
             "tcp://127.0.0.1:7000",
             metavar="ADDRESS",
@@ -307,6 +357,7 @@ class Settings(Section, frozen=True, kw_only=True):
             example="10s",
         ),
     ] = UNSET
+    tls: Tls = Tls()
     database: Database = Database()
     gateway: Gateway = Gateway()
     admin: Admin = Admin()

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from ...net.address import parse_address
+from ...net.tls_client import ClientTLS, client_context
 from ..checks import find_fault
 from ..json_text import to_json
 from ..messages import END_OF_TIME, LARGEST_SEQ, Welcome
@@ -39,7 +40,7 @@ class Device:
     ``push``, ``flush`` and the properties may be used from any thread. ``_changed`` guards the connected mark.
 
     Args:
-        address: of the gateway: ``tcp://HOST:PORT`` or ``unix:PATH``.
+        address: of the gateway: ``tls://HOST:PORT``, ``tcp://HOST:PORT`` or ``unix:PATH``.
         name: what it logs in as.
         token: its proof, where the gateway wants one.
         queue: the file that keeps what is not acknowledged; None: it is kept in memory, and lost with the process.
@@ -47,8 +48,11 @@ class Device:
             the result, what it raises the error. No command is run twice, also if the program is restarted meanwhile.
             None: commands are answered with an error.
         limit: pushes that may wait.
+        tls: whom to believe at a ``tls://`` address; see Client. An ``ssl.SSLContext`` with a certificate of the device
+            (``load_cert_chain``) is its proof where the gateway wants one.
 
     Raises:
+        OSError: the file of ``tls`` cannot be used.
         ValueError: a wrong address or name, or a queue that belongs to another device.
     """
 
@@ -61,16 +65,20 @@ class Device:
         queue: str | os.PathLike[str] | None = None,
         commands: Callable[[Any], Any] | None = None,
         limit: int = LIMIT,
+        tls: ClientTLS = None,
     ) -> None:
         fault = check_name(name)
         if fault is not None:
             raise ValueError(fault)
         self.name = name
         where = parse_address(address)
+        context = client_context(where, tls)
         self._changed = threading.Condition()
         self._clock_offset: float | None = None
         self._disk = Disk(queue, name, limit)
-        self._link = _DeviceLink(self, name, where, self._disk, DiskJournal(self._disk), token=token, commands=commands)
+        self._link = _DeviceLink(
+            self, name, where, self._disk, DiskJournal(self._disk), token=token, commands=commands, tls=context
+        )
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._thread = threading.Thread(target=self._run, name=f"mooring-device-{name}", daemon=True)

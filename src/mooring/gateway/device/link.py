@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -20,6 +21,7 @@ WINDOW: Final = 64
 """Pushes that may be unacknowledged at the same time."""
 CONNECT_TIMEOUT: Final = 10.0
 WELCOME_TIMEOUT: Final = 60.0
+CLOSE_TIMEOUT: Final = 1.0
 LINE_LIMIT: Final = 1 << 17
 LONGEST_PAUSE: Final = 5.0
 """Seconds, at most, until a push is sent again that the gateway could not take."""
@@ -91,6 +93,7 @@ class Link:
         commands: called with the data of a command, in a thread; what it returns is the result, what it raises the
             error. None: the device takes no commands.
         window: pushes that may be unacknowledged at the same time.
+        tls: for a ``tls://`` address.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class Link:
         token: str | None = None,
         commands: Callable[[Any], Any] | None = None,
         window: int = WINDOW,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name = name
         self.max_message = MAX_MESSAGE
@@ -113,6 +117,7 @@ class Link:
         self._token = token
         self._commands = commands
         self._window = window
+        self._tls = tls
         self._writer: asyncio.StreamWriter | None = None
         self._failures = 0
         self._retry_after: float | None = None
@@ -213,12 +218,23 @@ class Link:
                 reader, writer = await asyncio.open_unix_connection(self._address.path, limit=LINE_LIMIT)
             else:
                 host, port = self._address.host, self._address.port
-                reader, writer = await asyncio.open_connection(host, port, limit=LINE_LIMIT)
+                reader, writer = await asyncio.open_connection(host, port, limit=LINE_LIMIT, ssl=self._tls)
         try:
             await self._talk(reader, writer)
         finally:
             self._forget_connection()
-            writer.close()
+            await self._close(writer)
+
+    async def _close(self, writer: asyncio.StreamWriter) -> None:
+        """Close; over TLS both sides have a last word, for which a gateway that is gone is not waited for long."""
+        writer.close()
+        if self._tls is not None:
+            try:
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await writer.wait_closed()
+            except OSError:  # TimeoutError is one
+                writer.transport.abort()
+                await asyncio.sleep(0)  # the loop closes the socket in its next turn
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(encode(Hello(self.name, token=self._token)) + b"\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import ssl
 import time
 from collections import deque
 from typing import Any
@@ -57,10 +58,17 @@ class SimulatedDevice(Link):
         rate: pushes a second.
         statistics: shared by all devices.
         token: its proof, where the gateway wants one.
+        tls: for a ``tls://`` address.
     """
 
     def __init__(
-        self, name: str, address: Address, rate: float, statistics: Statistics, token: str | None = None
+        self,
+        name: str,
+        address: Address,
+        rate: float,
+        statistics: Statistics,
+        token: str | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.record = Record(name, 1 / rate)
         self.begun = asyncio.Event()
@@ -71,7 +79,7 @@ class SimulatedDevice(Link):
         self._statistics = statistics
         self._room = asyncio.Event()
         self._logins = 0
-        super().__init__(name, address, self._made, MemoryJournal(), token=token, commands=self._echo)
+        super().__init__(name, address, self._made, MemoryJournal(), token=token, commands=self._echo, tls=tls)
 
     async def produce(self) -> None:
         """Make pushes at the device's rate, from its first login on; until cancelled."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
@@ -26,6 +27,7 @@ class Fleet:
         address: of the gateway.
         rate: pushes a second of each device.
         tokens: by name, where the gateway wants them.
+        tls: for a ``tls://`` address; shared by all devices.
         report: called with (statistics, seconds since the beginning) from time to time.
         report_interval: seconds between two of these calls.
     """
@@ -37,12 +39,13 @@ class Fleet:
         rate: float,
         *,
         tokens: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
         report: Callable[[Statistics, float], None],
         report_interval: float,
     ) -> None:
         self.statistics = Statistics()
         self._devices = [
-            SimulatedDevice(name, address, rate, self.statistics, (tokens or {}).get(name)) for name in names
+            SimulatedDevice(name, address, rate, self.statistics, (tokens or {}).get(name), tls) for name in names
         ]
         self._report = report
         self._report_interval = report_interval
