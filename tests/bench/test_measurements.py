@@ -28,12 +28,23 @@ from mooring.bench.contenders import (
     Package,
 )
 from mooring.bench.goals import GOALS
-from mooring.bench.measurements import idle, mixed, models, peers, tls
+from mooring.bench.measurements import admin, idle, mixed, models, peers, tls
 from mooring.bench.session import Session
 from mooring.bench.settings import Settings
 from mooring.cli import group
 
-ALL = (*PING, *WAITING, *COMPUTING, *MIXED_PEERS, *CPU_PEERS, *SURPRISED_PEERS, *TLS_PING, *models.MODELS, idle.MOORING)
+ALL = (
+    *PING,
+    *WAITING,
+    *COMPUTING,
+    *MIXED_PEERS,
+    *CPU_PEERS,
+    *SURPRISED_PEERS,
+    *TLS_PING,
+    *models.MODELS,
+    idle.MOORING,
+    admin.WATCHED,
+)
 NOT_THERE = Contender("Nobody's server", "peers/nobody.py", package=Package("nobody_has_this", "nobody-has-this"))
 
 
@@ -55,6 +66,13 @@ def median(session: Session, *source: str) -> float:
     figure = session.results.find(*source)
     assert figure is not None, session.results.left_out
     return figure.median
+
+
+def test_admin_leaves_what_its_goals_want(session: Session) -> None:
+    admin.measure(session)
+    for goal in admin.GOALS:
+        for source in (goal.figure, goal.reference):
+            assert source is None or median(session, *source) > 0
 
 
 def test_peers_leaves_what_the_goals_want(session: Session) -> None:

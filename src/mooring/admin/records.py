@@ -229,6 +229,17 @@ class Process(Struct, frozen=True):
     admin_longest_slice: float
 
 
+class Neighbour(Struct, frozen=True):
+    """Another server of this user, in a process of its own; ``url``: its page. ``cpu_share``: None at the first look."""
+
+    pid: int
+    url: str
+    cpu_share: float | None
+    memory: int
+    descriptors: int
+    threads: int
+
+
 class Alert(Struct, frozen=True):
     """Something that wants attention now. ``level``: warning or serious."""
 
@@ -255,6 +266,7 @@ class Snapshot(Struct, frozen=True):
     state: str
     log_level: str
     process: Process
+    neighbours: list[Neighbour]
     servers: list[ServerNumbers]
     alerts: list[Alert]
     events: list[Event]

@@ -24,6 +24,7 @@ from .events import PACKAGE, LastLines, LogLevel
 from .guard import Guard
 from .listening import Place, listen
 from .metrics import make_registry
+from .neighbours import Find
 from .protocol import REQUEST_TIME, BoundedProtocol
 from .snapshots import Snapshots
 from .trace import Tap
@@ -53,6 +54,7 @@ class AdminSide:
         has_commands, protocol_errors, errors_of: see WatchedServer.
         tap: see trace.Tap.
         settings: where the settings come from, in words for the page.
+        neighbours: finds other processes, see neighbours.Find.
 
     Raises:
         ValueError: reachable from elsewhere without a token, or a token that is too short.
@@ -74,6 +76,7 @@ class AdminSide:
         errors_of: Callable[[Connection], int] = lambda connection: 0,
         tap: Tap | None = None,
         settings: str = "",
+        neighbours: Find = tuple,
     ) -> None:
         place = place or Place()
         if token is None and not place.is_loopback:
@@ -94,6 +97,7 @@ class AdminSide:
         self._controls = Controls(self._watched, drain, send_command)
         self._tap = tap
         self._settings = settings
+        self._neighbours = neighbours
         self._lines = LastLines()
         self._audit = Audit()
         self._socket = listen(place)
@@ -166,7 +170,9 @@ class AdminSide:
             return loop.call_later(seconds, function).cancel
 
         log_level = LogLevel(call_later)
-        snapshots = Snapshots(self._watched, self._lines, log_level, settings=self._settings)
+        snapshots = Snapshots(
+            self._watched, self._lines, log_level, settings=self._settings, neighbours=self._neighbours
+        )
         door = Door(self._auth, self._audit)
         cookie = f"mooring_{self.port}"  # cookies are shared by all ports of a host
         self._api = Api(

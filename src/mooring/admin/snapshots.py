@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from .events import LastLines, LogLevel
+from .neighbours import Find, Neighbours
 from .process import ProcessMeter
 from .records import Alert, History, ServerNumbers, Snapshot
 from .slices import Slices
@@ -66,15 +67,23 @@ class Snapshots:
         lines: the last lines of the log.
         log_level: what is logged.
         settings: see ProcessMeter.
+        neighbours: finds other processes, see neighbours.Find.
     """
 
     def __init__(
-        self, servers: Sequence[WatchedServer], lines: LastLines, log_level: LogLevel, *, settings: str = ""
+        self,
+        servers: Sequence[WatchedServer],
+        lines: LastLines,
+        log_level: LogLevel,
+        *,
+        settings: str = "",
+        neighbours: Find = tuple,
     ) -> None:
         self._servers = servers
         self._lines = lines
         self._log_level = log_level
         self._process = ProcessMeter(settings)
+        self._neighbours = Neighbours(neighbours)
         self._viewers: set[Viewer] = set()
         self._history: deque[tuple[float, dict[str, dict[str, float]]]] = deque(maxlen=HISTORY)
         self._before: dict[str, tuple[float, ServerNumbers]] = {}
@@ -129,6 +138,7 @@ class Snapshots:
         await slices.breathe()
         now = time.time()
         process = self._process.read(self._longest_slice)
+        neighbours = self._neighbours.look()
         events = self._lines.after(self._line)
         self._number += 1
         snapshot = Snapshot(
@@ -137,6 +147,7 @@ class Snapshots:
             state=overall_state([one.server.state for one in numbers]),
             log_level=self._log_level.name,
             process=process,
+            neighbours=neighbours,
             servers=numbers,
             alerts=[*_process_alerts(process.descriptors, process.descriptor_limit), *alerts(numbers)],
             events=events,

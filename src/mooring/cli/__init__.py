@@ -7,23 +7,34 @@ from typing import Final
 
 import click
 
-COMMANDS: Final = {
-    "serve": "Run the gateway, or servers of your own.",
-    "devices": "Let devices in by tokens, and list them.",
-    "send": "Command a device to do something.",
-    "tail": "Follow what devices push.",
-    "uploads": "List what devices have sent in blocks, and save it.",
-    "simulate": "Be many devices that push to a gateway.",
-    "check": "Say what is wrong before the server starts.",
-    "config": "Show the settings, or begin a file of them.",
-    "connections": "List or close the connections of a running server.",
-    "threads": "Resize, pause or resume its thread pool.",
-    "database": "Make or inspect the gateway's tables; resize or evict a running server's pool.",
-    "drain": "End it in order.",
-    "bench": "Measure servers, ours beside others.",
-    "trace": "Follow a connection of a running server, byte by byte.",
-    "version": "Print the version.",
+GROUPS: Final = {
+    "Serving": {
+        "serve": "Run the gateway, or servers of your own.",
+        "check": "Say what is wrong before the server starts.",
+        "config": "Show the settings, or begin a file of them.",
+    },
+    "A running server": {
+        "connections": "List or close its connections.",
+        "trace": "Follow a connection, byte by byte.",
+        "threads": "Resize, pause or resume its thread pool.",
+        "database": "Resize or evict its pool; make or inspect the gateway's tables.",
+        "drain": "End it in order.",
+    },
+    "The gateway's devices": {
+        "devices": "Let devices in by tokens, and list them.",
+        "send": "Command a device to do something.",
+        "tail": "Follow what devices push.",
+        "uploads": "List what devices have sent in blocks, and save it.",
+        "simulate": "Be many devices that push to a gateway.",
+    },
+    "Further": {
+        "bench": "Measure servers, ours beside others.",
+        "version": "Print the version.",
+    },
 }
+"""The commands, in the order and under the headings of the help."""
+
+COMMANDS: Final = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 
 class LazyGroup(click.Group):
@@ -42,9 +53,11 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        """List the commands without importing them, under headings, in one column."""
+        width = max(map(len, COMMANDS))
+        for heading, commands in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(width), text) for name, text in commands.items()])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

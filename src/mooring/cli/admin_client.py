@@ -96,13 +96,17 @@ class AdminClient:
 def admin_client_options(function: Function) -> Function:
     """Decorator for a command: which server to ask. The command gets ``url`` and ``token_file``."""
     function = click.option(
-        "--token-file", metavar="FILE", envvar="MOORING_ADMIN_TOKEN_FILE", help="Holds the token of the admin side."
+        "--token-file",
+        metavar="FILE",
+        envvar="MOORING_ADMIN_TOKEN_FILE",
+        help="A file that holds the token of the admin side.  [env: MOORING_ADMIN_TOKEN_FILE; or the token itself in "
+        "MOORING_ADMIN_TOKEN]",
     )(function)
     return click.option(
         "--url",
         metavar="URL",
         envvar="MOORING_ADMIN_URL",
-        help="The admin side of the server.  [default: that of the one that this user runs]",
+        help="The admin side of the server.  [env: MOORING_ADMIN_URL; default: that of the one that this user runs]",
     )(function)
 
 

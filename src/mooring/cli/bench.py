@@ -12,6 +12,7 @@ import click
 
 from ..bench import goals as reach
 from ..bench.about import describe
+from ..bench.measurements import admin as admin_measurement
 from ..bench.measurements import database as database_measurement
 from ..bench.measurements import faults as faults_measurement
 from ..bench.measurements import idle as idle_measurement
@@ -85,6 +86,13 @@ def mixed(cpu: bool, **options: Any) -> None:
 def idle(tls: bool, **options: Any) -> None:
     """Connections that say nothing: memory, CPU, time to accept them."""
     _run(options, tls_measurement.measure_idle if tls else idle_measurement.measure)
+
+
+@bench.command
+@_measurement
+def admin(**options: Any) -> None:
+    """PING beside idle connections, with the dashboard open and without; judged against its goals."""
+    _judge(_run(options, admin_measurement.measure), admin_measurement.GOALS)
 
 
 @bench.command

@@ -138,7 +138,8 @@ def _option(field: Field) -> Callable[[Function], Function]:
 def _file_option(field: Field) -> Callable[[Function], Function]:
     about = field.about
     default = f"; default: {about.default}" if about.default else ""
-    text = f"A file that holds this: {about.meaning}  [env: {field.variable}_FILE{default}]"
+    meaning = about.meaning[:1].lower() + about.meaning[1:]
+    text = f"A file that holds {meaning}  [env: {field.variable}_FILE{default}]"
     return click.option(about.file_option, f"{_parameter(field)}_file", metavar="FILE", help=text)
 
 

@@ -54,7 +54,7 @@ export function setNumbers(list, numbers) {
   });
 }
 
-// Rows of cells, each a text or {text, class, title}; updated in place.
+// Rows of cells, each a text or {text, class, title, level, href}; updated in place.
 export function setRows(body, rows, none = "none") {
   const shown = rows.length ? rows : [[{ text: none, class: "muted" }]];
   while (body.children.length > shown.length) body.lastChild.remove();
@@ -67,14 +67,22 @@ export function setRows(body, rows, none = "none") {
       row = made;
     }
     cells.forEach((cell, column) => {
-      const { text, class: kind = "", title = "", level = "" } = typeof cell === "object" ? cell : { text: cell };
+      const { text, class: kind = "", title = "", level = "", href = null } = typeof cell === "object" ? cell : { text: cell };
       const place = row.children[column];
-      setText(place, String(text));
+      if (href) setLink(place, String(text), href);
+      else setText(place, String(text));
       if (place.className !== kind) place.className = kind;
       place.title = title;
       place.dataset.level = level;
     });
   });
+}
+
+// A link to another page of ours; where it goes is said by the server, never by a device.
+function setLink(place, text, href) {
+  const link = place.firstElementChild;
+  if (link?.href === new URL(href).href) setText(link, text);
+  else place.replaceChildren(element("a", { href, target: "_blank", rel: "noopener" }, text));
 }
 
 // Bars for a histogram: [label, count].

@@ -49,15 +49,14 @@ export function show(one) {
 
 function groupCommit(one) {
   const lost = one.failed + one.refused + one.expired + one.unknown;
-  return [
-    [`${one.table}: rows`, joined(rate(one.rows_per_second)), { title: `${count(one.committed)} rows in ${count(one.commits)} commits since the start` }],
-    [`${one.table}: waiting`, `${count(one.rows)} rows`, { title: joined(bytes(one.bytes)) }],
-    [`${one.table}: commit p99`, joined(seconds(one.commit_p99)), { title: "since the start" }],
-    [`${one.table}: not stored`, count(lost), {
-      level: lost ? "warning" : "",
-      title: `${count(one.failed)} failed, ${count(one.refused)} refused, ${count(one.expired)} waited too long, ${count(one.unknown)} unknown${one.last_error ? `; ${one.last_error}` : ""}`,
-    }],
+  const parts = [
+    `${joined(rate(one.rows_per_second)).replace("/s", "rows/s")}`, `${count(one.rows)} waiting`,
+    `commit p99 ${joined(seconds(one.commit_p99))}`, `${count(lost)} not stored`,
   ];
+  const title = `${count(one.committed)} rows in ${count(one.commits)} commits since the start; waiting: ${joined(bytes(one.bytes))}; `
+    + `not stored: ${count(one.failed)} failed, ${count(one.refused)} refused, ${count(one.expired)} waited too long, ${count(one.unknown)} unknown`
+    + (one.last_error ? `; ${one.last_error}` : "");
+  return [[`group commit ${one.table}`, parts.join(", "), { all: true, level: lost ? "warning" : "", title }]];
 }
 
 $("form", panel).addEventListener("submit", async (event) => {
