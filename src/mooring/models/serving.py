@@ -173,8 +173,8 @@ class Serving:
     def run(self, connection: Connection, items: list[Any], meter: Meter, *, traced: bool = False) -> int:
         """Run messages of a connection in order, as its one server, and send their replies joined.
 
-        Ends after 64 messages, 1 ms or about 64 KiB of replies, when the pool is paused, when the peer takes too little, or, on the loop
-        thread, before a message that belongs into the pool.
+        Ends after 64 messages, 1 ms or about 64 KiB of replies, when the pool is paused, when the peer takes too
+        little, or, on the loop thread, before a message that belongs into the pool.
 
         Returns:
             How many were run (or dropped, after a close); the caller keeps the others.
