@@ -230,7 +230,7 @@ class Process(Struct, frozen=True):
 
 
 class Neighbour(Struct, frozen=True):
-    """Another server of this user, in a process of its own; ``url``: its page. ``cpu_share``: None at the first look."""
+    """Another server of this user, in a process of its own; ``url``: its page; ``cpu_share``: None at first."""
 
     pid: int
     url: str

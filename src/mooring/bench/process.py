@@ -106,6 +106,14 @@ class Process:
             raise self.failed(f"ended with {self._process.returncode}")
         return output.decode()
 
+    def write_line(self, line: str = "") -> None:
+        """Tell it something.
+
+        Raises:
+            OSError: it has ended, or closed its input.
+        """
+        self._pipe(self._process.stdin).write(line.encode() + b"\n")
+
     def close_input(self) -> None:
         """Tell it that it may end."""
         self._pipe(self._process.stdin).close()

@@ -53,6 +53,15 @@ def memory(pid: int) -> int:
     return sum(map(_memory, [pid, *descendants(pid)]))
 
 
+def descriptors(pid: int) -> int:
+    """Files and sockets that a process has open.
+
+    Raises:
+        OSError: there is no such process, or it is not ours to see.
+    """
+    return len(os.listdir(_PROC / str(pid) / "fd"))
+
+
 def descendants(pid: int) -> list[int]:
     """Children, their children and so on."""
     found: list[int] = []

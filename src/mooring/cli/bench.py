@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import sys
 from collections.abc import Callable, Iterable
@@ -12,6 +13,7 @@ import click
 
 from ..bench import goals as reach
 from ..bench.about import describe
+from ..bench.measurements import abuse as abuse_measurement
 from ..bench.measurements import admin as admin_measurement
 from ..bench.measurements import database as database_measurement
 from ..bench.measurements import faults as faults_measurement
@@ -20,9 +22,13 @@ from ..bench.measurements import ingest as ingest_measurement
 from ..bench.measurements import mixed as mixed_measurement
 from ..bench.measurements import models as models_measurement
 from ..bench.measurements import peers as peers_measurement
+from ..bench.measurements import relogin as relogin_measurement
+from ..bench.measurements import soak as soak_measurement
+from ..bench.measurements import stampede as stampede_measurement
 from ..bench.measurements import threads as threads_measurement
 from ..bench.measurements import tls as tls_measurement
 from ..bench.plot import write_plots
+from ..bench.process import ProcessFailed
 from ..bench.report import tables
 from ..bench.results import Results, read
 from ..bench.session import Session
@@ -42,19 +48,30 @@ def bench() -> None:
     """
 
 
+def _with(options: list[Callable[..., Any]], function: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def _measurement(function: Callable[..., None]) -> Callable[..., None]:
     """The options that all measurements have."""
     options = [
         click.option("--rounds", type=click.IntRange(1, 100), help="Interleaved rounds.  [default: 5, quick: 1]"),
         click.option("--quick", is_flag=True, help="Some seconds only: shows that it runs; the figures mean nothing."),
+    ]
+    return _with(options, _files(function))
+
+
+def _files(function: Callable[..., None]) -> Callable[..., None]:
+    """Where the figures go besides the screen."""
+    options = [
         click.option("--json", "json_file", type=FILE, metavar="FILE", help="Write all figures there."),
         click.option(
             "--plot", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Draw SVG charts there."
         ),
     ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+    return _with(options, function)
 
 
 @bench.command
@@ -103,10 +120,26 @@ def database(**options: Any) -> None:
 
 
 @bench.command
+@click.argument("parts", nargs=-1, type=click.Choice(["pool", "relogin"]))
 @_measurement
-def faults(**options: Any) -> None:
-    """The database pool when its database restarts, is away for a minute, or wears out; judged, too."""
-    _judge(_run(options, faults_measurement.measure), faults_measurement.GOALS)
+def faults(parts: tuple[str, ...], **options: Any) -> None:
+    """The pool whose database restarts, is away, wears out; the fleet whose gateway is killed; judged, too.
+
+    PARTS: measure only these.
+    """
+    devices = 0
+
+    def measure(session: Session) -> None:
+        nonlocal devices
+        devices = session.settings.idle_connections
+        if not parts or "pool" in parts:
+            faults_measurement.measure(session)
+        if not parts or "relogin" in parts:
+            relogin_measurement.measure(session)
+
+    results = _run(options, measure)
+    pool = faults_measurement.GOALS if not parts or "pool" in parts else ()
+    _judge(results, (*pool, *(relogin_measurement.goals(devices) if not parts or "relogin" in parts else ())))
 
 
 @bench.command
@@ -125,6 +158,84 @@ def threads(parts: tuple[str, ...], **options: Any) -> None:
 def ingest(**options: Any) -> None:
     """Pushes that are acknowledged when they are stored in MariaDB, ours beside others; judged, too."""
     _judge(_run(options, ingest_measurement.measure), ingest_measurement.GOALS)
+
+
+@bench.command
+@_measurement
+def abuse(**options: Any) -> None:
+    """What healthy devices feel of thousands that are silent, slow, greedy or lost; judged, too."""
+    abuses = abuse_measurement.smaller(abuse_measurement.ABUSES, 0.01) if options["quick"] else abuse_measurement.ABUSES
+    results = _run(options, lambda session: abuse_measurement.measure(session, abuses))
+    _judge(results, abuse_measurement.goals(abuses))
+
+
+@bench.command
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="How long under each model; a quarter more warms it up.",
+)
+@click.option(
+    "--connections", type=click.IntRange(1, 15_000), default=1000, show_default=True, help="At the same time."
+)
+@click.option(
+    "--model",
+    "models",
+    type=click.Choice(stampede_measurement.MODELS),
+    multiple=True,
+    help="Only this one; may be given several times.  [default: all]",
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), help="Do the same again as in an earlier run.  [default: another one]"
+)
+@_files
+def stampede(seconds: float, connections: int, models: tuple[str, ...], seed: int | None, **options: Any) -> None:
+    """Everything at random on many connections, over a MariaDB that is killed now and then; every byte is verified.
+
+    Clients connect, ask in bursts, read slowly, half-close, reset, break off in the middle of a message; handlers wait,
+    announced and not; the pool is resized and paused. Exit code 1 if a sentence does not hold: a message that is lost,
+    altered or out of order, an acknowledged row that is not stored, descriptors, threads or memory that are not back.
+    """
+    size = stampede_measurement.Size(seconds, connections, random.randrange(1 << 32) if seed is None else seed)
+    click.echo(f"seed {size.seed}", err=True)
+
+    violations = []
+
+    def measure(session: Session) -> None:
+        with stampede_measurement.own_database(session) as database:
+            url = database.url if database is not None else ""
+            try:
+                stampede_measurement.measure(session, size, models or stampede_measurement.MODELS, url, database)
+            except (stampede_measurement.Violation, ProcessFailed) as exc:
+                violations.append(str(exc))  # the figures until then are shown first
+
+    _run({**options, "rounds": 1, "quick": False}, measure)
+    for violation in violations:
+        raise Failed(violation)
+
+
+@bench.command
+@click.option(
+    "--hours",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="How long; fractions are allowed.",
+)
+@click.option("--devices", type=click.IntRange(min=1), default=10_000, show_default=True, help="How many.")
+@_files
+def soak(hours: float, devices: int, **options: Any) -> None:
+    """A fleet on the gateway over MariaDB for hours, with a restart now and then; at the end nothing may be missing.
+
+    Memory, descriptors, threads, database connections and latencies over time go into `--json` and `--plot`.
+    """
+    try:
+        results = _run({**options, "rounds": 1, "quick": False}, lambda s: soak_measurement.measure(s, hours, devices))
+    except ProcessFailed as exc:
+        raise Failed(str(exc)) from exc
+    _judge(results, soak_measurement.goals(devices, hours))
 
 
 @bench.command

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import ssl
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import IO
 
 import click
@@ -57,6 +60,12 @@ from .options import address, database_url
 @click.option("--tls-ca", metavar="FILE", help="Whom to believe at a tls:// address.  [default: the system's CAs]")
 @click.option("--tls-cert", metavar="FILE", help="The certificate of the devices, PEM; all have the same.")
 @click.option("--tls-key", metavar="FILE", help="Its key.  [default: in the file of the certificate]")
+@click.option(
+    "--figures",
+    type=click.File("w"),
+    metavar="FILE",
+    help="Write a line of JSON there with each line of progress; latencies are those since the line before.",
+)
 @click.option("--verify", type=database_url, metavar="URL", help="At the end, compare with this database.")
 def simulate(
     devices: int,
@@ -68,6 +77,7 @@ def simulate(
     tls_ca: str | None,
     tls_cert: str | None,
     tls_key: str | None,
+    figures: IO[str] | None,
     verify: str | None,
 ) -> None:
     """Log many devices in to a gateway and have them push; repeat what is not acknowledged.
@@ -81,10 +91,16 @@ def simulate(
     tls = _tls(server, tls_ca, tls_cert, tls_key)
     set_up_logging("warning")
     raise_descriptor_limit()
-    statistics, records = asyncio.run(_run(names, server, rate, duration, _read_tokens(tokens), tls))
+    report: Callable[[Statistics, float], None] = _redraw if sys.stderr.isatty() else _write
+    if figures is not None:
+        report = _and_note(report, figures)
+    statistics, records = asyncio.run(_run(names, server, rate, duration, _read_tokens(tokens), tls, report))
     click.echo(statistics.summary())
     if verify is not None:
-        _report(_compare(verify, records))
+        comparison = _compare(verify, records)
+        if figures is not None:
+            _note(figures, asdict(comparison))
+        _report(comparison)
     if not statistics.acknowledged:
         raise Failed(f"no push was acknowledged; {statistics.last_error or 'the time was too short'}")
 
@@ -120,6 +136,7 @@ async def _run(
     duration: float | None,
     tokens: dict[str, str],
     tls: ssl.SSLContext | None,
+    report: Callable[[Statistics, float], None],
 ) -> tuple[Statistics, list[Record]]:
     terminal = sys.stderr.isatty()
     interval = 1.0 if terminal else 5.0
@@ -130,6 +147,7 @@ async def _run(
         tokens=tokens,
         tls=tls,
         report=_redraw if terminal else _write,
+        report=report,
         report_interval=interval,
     )
     await fleet.run(duration)
@@ -145,6 +163,20 @@ def _redraw(statistics: Statistics, elapsed: float) -> None:
 
 def _write(statistics: Statistics, elapsed: float) -> None:
     click.echo(statistics.line(elapsed), err=True)
+
+
+def _and_note(report: Callable[[Statistics, float], None], file: IO[str]) -> Callable[[Statistics, float], None]:
+    def both(statistics: Statistics, elapsed: float) -> None:
+        report(statistics, elapsed)
+        _note(file, statistics.figures(elapsed))
+
+    return both
+
+
+def _note(file: IO[str], figures: dict[str, object]) -> None:
+    """One line, at once: somebody reads along."""
+    file.write(json.dumps(figures) + "\n")
+    file.flush()
 
 
 def _compare(url: str, records: list[Record]) -> Comparison:

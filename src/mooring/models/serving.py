@@ -12,7 +12,7 @@ from functools import partial
 from time import monotonic
 from time import time as wall_clock
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from weakref import WeakValueDictionary
 
 from ..errors import ConnectionClosed, FrameError, MooringError, text_of
@@ -29,6 +29,9 @@ from .tally import QUICK, CallTallies, CallTally
 MESSAGES_PER_SERVICE = 64
 SERVICE_TIME = 0.001
 """Seconds after which a service ends, so that one connection cannot hold a thread while others wait."""
+
+LARGE: Final = OUTBOX_MARK // MESSAGES_PER_SERVICE
+"""Bytes of a frame beyond which fewer messages make a service."""
 
 logger = logging.getLogger("mooring")
 
@@ -170,8 +173,8 @@ class Serving:
     def run(self, connection: Connection, items: list[Any], meter: Meter, *, traced: bool = False) -> int:
         """Run messages of a connection in order, as its one server, and send their replies joined.
 
-        Ends after 64 messages or 1 ms, when the pool is paused, when the peer takes too little, or, on the loop
-        thread, before a message that belongs into the pool.
+        Ends after 64 messages, 1 ms or about 64 KiB of replies, when the pool is paused, when the peer takes too
+        little, or, on the loop thread, before a message that belongs into the pool.
 
         Returns:
             How many were run (or dropped, after a close); the caller keeps the others.
@@ -215,6 +218,8 @@ class Serving:
                 if reply is not None:
                     if type(reply) is not bytes or encode is not None:
                         self._take(connection, reply, meter)
+                        if replies and len(replies[-1]) > LARGE:
+                            most = _at_most(most, done, len(replies[-1]))
                     else:
                         if reply is not known:  # a constant, such as an acknowledgement, is framed once for all
                             try:
@@ -222,6 +227,8 @@ class Serving:
                             except FrameError as exc:
                                 raise self._wrong_reply(exc) from exc
                             known = reply
+                            if len(frame) > LARGE:
+                                most = _at_most(most, done, len(frame))
                         replies.append(frame)
             except BaseException as exc:  # noqa: BLE001 - SystemExit of a handler must not end a thread of ours
                 if meter.route is not None and not isinstance(item, Event):
@@ -464,6 +471,12 @@ class Serving:
                 logging.ERROR, "handler", "%r: %s raised; the connection is closed", connection, name, exc_info=exc
             )
         connection.end(CloseReason.HANDLER, f"{name} raised {type(exc).__name__}", dropping=True)
+
+
+def _at_most(most: int, done: int, size: int) -> int:
+    """How many messages may run if the next replies are as large as this one: a peer that asks for much and reads
+    nothing holds some 64 KiB of them, not 64 replies; and the thread is not held up by joining them."""
+    return min(most, done + 1 + OUTBOX_MARK // size)
 
 
 class WrongReplyError(MooringError, TypeError):

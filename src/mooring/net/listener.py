@@ -18,6 +18,9 @@ logger = logging.getLogger("mooring")
 
 IPV6_IS_OFF = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
+UNSENT_LIMIT = 128 * 1024
+"""Bytes per connection that the kernel takes from us while the peer has no room for them."""
+
 ADVICE = {
     errno.EADDRINUSE: "choose another port with --bind, or ask `ss -ltnp` who has this one",
     errno.EACCES: "ports below 1024 and other people's folders need more rights; choose another with --bind",
@@ -124,6 +127,7 @@ def _listen_tcp(address: Address, family: int, sockaddr: object, backlog: int, *
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, ipv6_only)
+            _bound_unsent(sock)
             sock.bind(sockaddr)  # type: ignore[arg-type]
             sock.listen(backlog)
         except BaseException:
@@ -132,6 +136,15 @@ def _listen_tcp(address: Address, family: int, sockaddr: object, backlog: int, *
     except OSError as exc:
         raise _bind_error(address, exc) from exc
     return Listener(sock, replace(from_sockaddr(family, sock.getsockname()), tls=address.tls))
+
+
+def _bound_unsent(sock: socket.socket) -> None:
+    """Let the kernel keep only so much that a peer has no room for; accepted sockets inherit it (tcp(7)).
+
+    It would keep up to 4 MiB for each peer that reads nothing, and some hundreds of them would bring all TCP of the
+    machine under memory pressure. What is on its way is not counted, so a long way is no slower.
+    """
+    sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, "TCP_NOTSENT_LOWAT", 25), UNSENT_LIMIT)
 
 
 def _take_inherited(address: Address, descriptor: int) -> Listener:
@@ -145,6 +158,8 @@ def _take_inherited(address: Address, descriptor: int) -> Listener:
             raise BindError(f"listen on {address}: it is no listening stream socket (in systemd: ListenStream=)")
         os.set_inheritable(descriptor, False)
         sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            _bound_unsent(sock)
         found = replace(from_sockaddr(sock.family, sock.getsockname()), tls=address.tls)
         return Listener(sock, found, inherited=True)
     except BaseException:

@@ -1,4 +1,4 @@
-"""``mooring bench admin``: what it costs devices that somebody looks at the dashboard, while thousands are connected."""
+"""``mooring bench admin``: what devices pay for somebody who looks at the dashboard, while thousands are connected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PING as users serve it, ``mooring serve``, with an admin side or without: ``python watched.py PORT HOST:PORT|off``."""
+"""PING as ``mooring serve`` serves it, with an admin side or without: ``python watched.py PORT HOST:PORT|off``."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ class SimulatedDevice(Link):
         made = self.record.settle(seq)
         if made is not None:
             self._statistics.acknowledged += 1
-            self._statistics.latencies.add(time.monotonic() - made)
+            self._statistics.note_latency(time.monotonic() - made)
             self._has_settled()
 
     def refused(self, seq: int, code: str, detail: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from .latencies import Latencies
 
@@ -21,6 +22,7 @@ class Statistics:
         reconnects: logins after the first one of each device.
         commands: that were run.
         latencies: from the making of a push to its acknowledgement, outages included.
+        recent: the same since ``figures`` was called last.
         last_error: why a connection failed or ended last.
     """
 
@@ -33,7 +35,13 @@ class Statistics:
     reconnects: int = 0
     commands: int = 0
     latencies: Latencies = field(default_factory=Latencies)
+    recent: Latencies = field(default_factory=Latencies)
     last_error: str = ""
+
+    def note_latency(self, seconds: float) -> None:
+        """A push was acknowledged so long after it was made."""
+        self.latencies.add(seconds)
+        self.recent.add(seconds)
 
     def line(self, elapsed: float) -> str:
         """One line for people.
@@ -46,6 +54,21 @@ class Statistics:
             f"{elapsed:6.1f} s  connected {self.connected}  pushed {self.pushed}  acknowledged {self.acknowledged}  "
             f"ms p50/p95/p99 {percentiles} max {self.latencies.longest * 1000:.1f}  reconnects {self.reconnects}"
         )
+
+    def figures(self, elapsed: float) -> dict[str, Any]:
+        """The same for programs; latencies in seconds, of the pushes that were acknowledged since the last call."""
+        recent, self.recent = self.recent, Latencies()
+        return {
+            "elapsed": round(elapsed, 3),
+            "connected": self.connected,
+            "pushed": self.pushed,
+            "acknowledged": self.acknowledged,
+            "refused": self.refused,
+            "repeated": self.repeated,
+            "reconnects": self.reconnects,
+            **{f"p{percent}": round(recent.percentile(percent), 6) for percent in (50, 95, 99)},
+            "max": round(recent.longest, 6),
+        }
 
     def summary(self) -> str:
         """The end of a run, with what was out of the ordinary."""

@@ -1,0 +1,177 @@
+"""``mooring bench abuse``: what healthy devices feel of those that do what none should."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from ...client import Client
+from ...framing import Lines
+from ..abuser import Manner
+from ..contenders import Contender, mooring
+from ..goals import Goal
+from ..process import Process, ServerProcess
+from ..resources import cpu_seconds, memory
+from ..session import Session
+
+BENCHMARK: Final = "abuse"
+SERVER: Final = mooring("Mooring", "abuse")
+DEVICES: Final = 50
+RATE: Final = 1000.0
+QUIET: Final = "p99 quiet"
+ABUSED: Final = "p99 abused"
+GROWTH: Final = "memory more"
+LOST: Final = "healthy devices lost"
+START_TIMEOUT: Final = 120.0
+HELLO: Final = bytes.fromhex(
+    "16030100a5010000a10303" + "5a" * 32 + "20" + "a5" * 32 + "0004130113020100005c"
+    "0000000e000c0000096c6f63616c686f7374000a00040002001d000d0008000604030804040100330026002400"
+    "1d0020" + "42" * 32 + "002b0003020304"
+)
+"""The first record of a TLS client, as on a wire."""
+REQUEST: Final = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: scanner\r\nAccept: */*\r\n\r\n"
+
+
+@dataclass(frozen=True)
+class Abuse:
+    """One kind.
+
+    Args:
+        name: for the table.
+        manner: what its clients do.
+        memory_limit: MiB that the server may need for them.
+    """
+
+    name: str
+    manner: Manner
+    memory_limit: float
+
+
+ABUSES: Final = (
+    Abuse("10,000 silent connections", Manner(10_000), 16),
+    Abuse("2,000 that send a byte of their first message each second", Manner(2_000, drip=b"x"), 16),
+    Abuse("100 that send frames of 64 KiB byte by byte", Manner(100, drip=b"x" * 65_534 + b"\r\n", interval=0.01), 16),
+    Abuse("500 that ask for much and never read", Manner(500, greeting=b"BIG\r\n" * 500, reads=False), 128),
+    Abuse("a flood of connects from one address", Manner(64, rate=20_000, lifetime=0, spread=False), 16),
+    Abuse("HTTP on a plain port", Manner(200, rate=1_000, greeting=REQUEST, lifetime=0.5), 16),
+    Abuse("TLS on a plain port", Manner(200, rate=1_000, greeting=HELLO, lifetime=0.5), 16),
+)
+
+
+def measure(session: Session, abuses: Iterable[Abuse] = ABUSES) -> None:
+    """Each abuse on a fresh server, beside healthy devices whose quiet time comes first."""
+    for abuse in abuses:
+        session.rounds(f"abuse, {abuse.name}", [SERVER], _one(session, abuse))
+
+
+def smaller(abuses: Iterable[Abuse], share: float) -> list[Abuse]:
+    """The same with a part of the clients."""
+    return [replace(one, manner=replace(one.manner, count=max(2, int(one.manner.count * share)))) for one in abuses]
+
+
+def goals(abuses: Iterable[Abuse] = ABUSES) -> tuple[Goal, ...]:
+    """What is to hold of each."""
+    found = []
+    for abuse in abuses:
+        source = (BENCHMARK, abuse.name, SERVER.name)
+        found += [
+            Goal(f"{abuse.name}: p99 to its own quiet one", (*source, ABUSED), (*source, QUIET), 3.0),
+            Goal(f"{abuse.name}: memory", (*source, GROWTH), None, abuse.memory_limit),
+            Goal(f"{abuse.name}: healthy devices lost", (*source, LOST), None, 0),
+        ]
+    return tuple(found)
+
+
+def _one(session: Session, abuse: Abuse) -> Callable[[Contender], str]:
+    settings = session.settings
+    devices = {"count": min(DEVICES, settings.callers), "rate": RATE * min(DEVICES, settings.callers) / DEVICES}
+
+    def measure_one(contender: Contender) -> str:
+        with session.start(contender) as server:
+            healthy = session.program("steady", {"port": server.port, **devices}, core=session.cores.load)
+            with healthy:
+                healthy.read_line(START_TIMEOUT)
+                _window(healthy, settings.warm_up)
+                quiet = _window(healthy, settings.window)
+                before, stats_before = memory(server.pid), _stats(server)
+                task = {"port": server.port, "manner": abuse.manner.to_task()}
+                with session.program("abuser", task, core=session.cores.load) as abusers:
+                    abusers.read_line(START_TIMEOUT)
+                    _window(healthy, settings.warm_up)
+                    used, looked = cpu_seconds(server.pid), time.monotonic()
+                    abused, grown = _watch(healthy, server, 3 * settings.window)
+                    share = (cpu_seconds(server.pid) - used) / (time.monotonic() - looked)
+                    stats = _stats(server)
+                    abusers.close_input()
+                    said = json.loads(abusers.read_line(START_TIMEOUT))
+        closed = _closed(stats_before, stats)
+        _keep(session, abuse, quiet, abused, (grown - before) / (1 << 20), share, said, closed)
+        ratio = abused["p99"] / quiet["p99"]
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in closed.items()) or "none"
+        return (
+            f"p99 {quiet['p99'] * 1e3:.2f} ms, abused {abused['p99'] * 1e3:.2f} ms ({ratio:.2f} x), "
+            f"{(grown - before) / (1 << 20):.1f} MiB more, {share:.0%} of a core; closed: {reasons}"
+        )
+
+    return measure_one
+
+
+def _window(healthy: Process, seconds: float) -> dict[str, float]:
+    """What the healthy devices feel for some seconds."""
+    time.sleep(seconds)
+    return _end_window(healthy)
+
+
+def _end_window(healthy: Process) -> dict[str, float]:
+    healthy.write_line()
+    said: dict[str, float] = json.loads(healthy.read_line(START_TIMEOUT))
+    return said
+
+
+def _watch(healthy: Process, server: ServerProcess, seconds: float) -> tuple[dict[str, float], int]:
+    """The same, and the most memory that the server had meanwhile."""
+    end, most = time.monotonic() + seconds, 0
+    while (left := end - time.monotonic()) > 0:
+        most = max(most, memory(server.pid))
+        time.sleep(min(0.5, left))
+    return _end_window(healthy), most
+
+
+def _stats(server: ServerProcess) -> dict[str, Any]:
+    with Client(f"tcp://127.0.0.1:{server.port}", framing=Lines(b"\r\n"), timeout=START_TIMEOUT) as client:
+        client.send(b"STATS")
+        stats: dict[str, Any] = json.loads(client.recv())
+    return stats
+
+
+def _closed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
+    """What became of the connections that ended meanwhile: reason -> number, the most frequent first."""
+    counts = {reason: count - before["closed"].get(reason, 0) for reason, count in after["closed"].items()}
+    counts["refused"] = counts.get("refused", 0) + after["refused"] - before["refused"]
+    return {reason: counts[reason] for reason in sorted(counts, key=counts.__getitem__, reverse=True) if counts[reason]}
+
+
+def _keep(
+    session: Session,
+    abuse: Abuse,
+    quiet: dict[str, float],
+    abused: dict[str, float],
+    grown: float,
+    share: float,
+    said: dict[str, int],
+    closed: dict[str, int],
+) -> None:
+    keep = session.keep(BENCHMARK, abuse.name, SERVER.name)
+    keep(QUIET, "ms", quiet["p99"] * 1e3)
+    keep(ABUSED, "ms", abused["p99"] * 1e3)
+    keep("ratio", "", abused["p99"] / quiet["p99"])
+    keep("longest abused", "ms", abused["max"] * 1e3)
+    keep(GROWTH, "MiB", grown)
+    keep("CPU", "% of a core", share * 100)
+    keep(LOST, "", abused["lost"])
+    keep("abusive connections", "", said["connections"])
+    for reason, count in closed.items():
+        keep(f"closed: {reason}", "", count)
