@@ -146,7 +146,6 @@ async def _run(
         rate,
         tokens=tokens,
         tls=tls,
-        report=_redraw if terminal else _write,
         report=report,
         report_interval=interval,
     )
