@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from mooring import Client, Connection, Router, Server
 from mooring.models.failures import MOST_GROUPS, Failures
-from mooring.models.serving import Meter
+from mooring.models.meter import Meter
 from mooring.models.tally import QUICK, CallTallies
 from mooring.threads import ThreadPool
 

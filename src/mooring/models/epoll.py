@@ -6,7 +6,8 @@ from collections import deque
 
 from ..net.connection import CONNECTED, OUTBOX_MARK, Connection, Event
 from ..net.loop import Item, Loop
-from .serving import Meter, Serving, put_back_locked
+from .meter import Meter
+from .serving import Serving, put_back_locked
 
 
 class EpollModel:

@@ -29,7 +29,7 @@ from ..net.connection import Connection
 from ..net.loop import RoleLost
 from ..net.rare import RareLog
 from ..threads.blocking import announce_to
-from .serving import Meter
+from .meter import Meter
 
 LOOK_INTERVAL = 0.003
 """Seconds between two looks of the watchdog; a service seen by both is taken. Services end after 1 ms by themselves,

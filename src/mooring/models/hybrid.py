@@ -16,7 +16,8 @@ from ..threads import ThreadPool
 from .dispatch import LATE, Experience, count_in_pool, count_on_loop, dear_share, price, quick_calls_owed
 from .epoll import EpollModel, append_to_inbox
 from .handover import Handover, LoopThread
-from .serving import Meter, Serving
+from .meter import Meter
+from .serving import Serving
 
 CLEARED = -1
 """``Connection._trial`` of one that was slow once; 0: never; above: quick calls it still owes."""

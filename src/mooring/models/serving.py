@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
@@ -13,18 +12,16 @@ from time import monotonic
 from time import time as wall_clock
 from types import FrameType
 from typing import Any, Final, Protocol
-from weakref import WeakValueDictionary
 
 from ..errors import ConnectionClosed, FrameError, MooringError, text_of
 from ..handler import Call, Handling, Route, describe
 from ..net.connection import LOST, OUTBOX_MARK, CloseReason, Connection, Event, PendingReply
 from ..net.rare import RareLog
 from ..net.tap import Tap
-from ..threads.blocking import announce_to
 from ..threads.tasks import name_of
-from .dispatch import LATE
 from .failures import Failures
-from .tally import QUICK, CallTallies, CallTally
+from .meter import Meter, meter_of_this_thread
+from .tally import QUICK, CallTallies
 
 MESSAGES_PER_SERVICE = 64
 SERVICE_TIME = 0.001
@@ -46,89 +43,6 @@ class NeverPaused:
     """For models without a thread pool."""
 
     paused = False
-
-
-class Meter:
-    """What a thread notes of the service it runs, for replies and for learning. Belongs to that thread.
-
-    Attributes:
-        here: True on a loop thread that leads: a route that belongs into the pool is not begun.
-        replies: framed replies that have not been handed to the connection yet.
-        route: the route of the message that runs.
-        routes: those of the messages that were run, if there are several routes.
-        longest: seconds of the longest call that was late; 0.0 if none was.
-        longest_route: its route.
-        announced: the route that said it would wait.
-        tally: what the thread counts of the server that it serves now; None while it serves none.
-    """
-
-    __slots__ = (
-        "__weakref__", "_tallies", "announced", "here", "longest", "longest_route", "on_loop", "replies", "route",
-        "routes", "tally",
-    )  # fmt: skip
-
-    def __init__(self, *, here: bool = False, on_loop: bool = False) -> None:
-        self.here = here
-        self.on_loop = here or on_loop
-        self.tally: CallTally | None = None
-        self._tallies: WeakValueDictionary[object, CallTally] = WeakValueDictionary()
-        self.replies: list[bytes] = []
-        self.route: Route | None = None
-        self.routes: list[Route] = []
-        self.longest = 0.0
-        self.longest_route: Route | None = None
-        self.announced: Route | None = None
-
-    def announce(self) -> None:
-        """The running call says that it will wait."""
-        self.announced = self.route
-
-    def turn_to(self, owner: CallTallies) -> CallTally:
-        """The thread serves another server from here on."""
-        tally = self._tallies.get(owner.server)
-        if tally is None:
-            tally = self._tallies[owner.server] = owner.open(self, on_loop=self.on_loop)
-        self.tally = tally
-        return tally
-
-    def note_slow(self, seconds: float) -> None:
-        """The message that ran took longer than QUICK."""
-        if self.route is not None and self.tally is not None:
-            self.tally.of(self.route).note_slow(seconds)
-        if seconds > LATE and seconds > self.longest:
-            self.longest, self.longest_route = seconds, self.route
-
-    def take_replies(self) -> bytes:
-        """The replies that are there, joined, to be sent now."""
-        replies = self.replies
-        data = replies[0] if len(replies) == 1 else b"".join(replies)
-        if self.tally is not None:
-            self.tally.sent += len(replies)
-            self.tally.sent_bytes += len(data)
-        replies.clear()
-        return data
-
-    def forget(self) -> None:
-        """Begin anew; replies have been handed over."""
-        self.longest = 0.0
-        self.routes.clear()
-        self.route = self.longest_route = self.announced = None
-
-
-class _Here(threading.local):
-    meter: Meter | None = None
-
-
-_here = _Here()
-
-
-def meter_of_this_thread() -> Meter:
-    """The meter of a thread that is no loop thread; its announcements are noted there."""
-    meter = _here.meter
-    if meter is None:
-        meter = _here.meter = Meter()
-        announce_to(meter.announce)
-    return meter
 
 
 class Serving:
