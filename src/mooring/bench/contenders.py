@@ -184,5 +184,8 @@ INGEST_QUEUE: Final = peer("asyncio + asyncmy, queue by hand", "ingest_asyncio",
 INGEST: Final = (INGEST_OURS, INGEST_SINGLE, *INGEST_PEERS, INGEST_QUEUE)
 """All that store pushes."""
 
+INGEST_CHARTED: Final = (INGEST_OURS, INGEST_SINGLE, INGEST_THREADS)
+"""Those whose rate and latency are drawn over the load."""
+
 INGEST_DRIVER: Final = peer("PyMySQL, 500 rows each", "ingest_driver")
 """No server: what the database takes."""

@@ -154,10 +154,14 @@ def threads(parts: tuple[str, ...], **options: Any) -> None:
 
 
 @bench.command
+@click.argument("parts", nargs=-1, type=click.Choice(list(ingest_measurement.PARTS)))
 @_measurement
-def ingest(**options: Any) -> None:
-    """Pushes that are acknowledged when they are stored in MariaDB, ours beside others; judged, too."""
-    _judge(_run(options, ingest_measurement.measure), ingest_measurement.GOALS)
+def ingest(parts: tuple[str, ...], **options: Any) -> None:
+    """Pushes that are acknowledged when they are stored in MariaDB, ours beside others; judged, too.
+
+    PARTS: measure only these; courses are rate and latency over depth and connections.
+    """
+    _judge(_run(options, lambda session: ingest_measurement.measure(session, parts)), ingest_measurement.GOALS)
 
 
 @bench.command

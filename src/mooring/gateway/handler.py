@@ -241,8 +241,9 @@ class DeviceHandler(ConnectionHandler):
             if push.batch is not None:
                 detail = f"something else is stored already among seq {push.seq} to {push.last_seq}; none was taken"
             return self._refuse(refusal(ErrorCode.CONFLICT, detail, push))
-        self._gateway.counters.add(stored.value, 1 if push.batch is None else len(push.batch))
-        return self._codec.encode(Ack(push.last_seq), self._session)
+        count, last = (1, push.seq) if push.batch is None else (len(push.batch), push.last_seq)
+        self._gateway.counters.add("new" if stored is Stored.NEW else stored.value, count)
+        return self._codec.encode(Ack(last), self._session)
 
     def not_stored(self, push: Push, exc: BaseException) -> bytes | None:
         """See Answering."""

@@ -7,15 +7,29 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ..contenders import INGEST, INGEST_DRIVER, INGEST_OURS, INGEST_PEERS, INGEST_SINGLE, INGEST_THREADS, Contender
+from ..contenders import (
+    INGEST,
+    INGEST_CHARTED,
+    INGEST_DRIVER,
+    INGEST_OURS,
+    INGEST_PEERS,
+    INGEST_SINGLE,
+    INGEST_THREADS,
+    Contender,
+)
+from ..courses import Course, Line
 from ..goals import Goal, Source
 from ..private_database import PrivateDatabase
+from ..process import ProcessFailed
 from ..pushing import MariaDBTables, SQLiteTables, Tables, bare_driver, push
 from ..session import Session
 
 BENCHMARK: Final = "ingest"
 DEPTHS: Final = (1, 16)
 DEVICES: Final = 64
+PARTS: Final = ("sqlite", "mariadb", "courses")
+CHARTED_DEPTHS: Final = (1, 4, 16, 64)
+CONNECTIONS: Final = (16, 64, 256, 1024)
 RATE: Final = "acknowledged"
 P99: Final = "p99"
 P99_AT_HALF: Final = "at half the peak rate"
@@ -24,25 +38,79 @@ SQLITE_CASE: Final = "SQLite, "
 DRIVER_CASE: Final = "one connection, no server"
 
 
-def measure(session: Session, contenders: Sequence[Contender] = INGEST) -> None:
-    """Rate and latency at both depths, then the latency at half of what each reached."""
+def measure(session: Session, parts: Sequence[str] = ()) -> None:
+    """Rate and latency at both depths and at half of what each reached; and over depth and connections.
+
+    Args:
+        parts: only these of ``PARTS``; all if there are none.
+    """
+    wanted = set(parts or PARTS)
+    if "sqlite" in wanted:
+        _measure_sqlite(session)
+    missing = PrivateDatabase.missing()
+    if missing:
+        session.leave_out("bench ingest", f"not installed: {missing}")
+        return
+    with PrivateDatabase(small=False) as database:
+        mariadb = MariaDBTables(database, max(CONNECTIONS))
+        if "mariadb" in wanted:
+            _measure_mariadb(session, mariadb, session.available(INGEST))
+        if "courses" in wanted:
+            _measure_courses(session, mariadb, session.available(INGEST_CHARTED))
+
+
+def _measure_sqlite(session: Session) -> None:
     with tempfile.TemporaryDirectory(prefix="mooring-") as folder:
         tables = SQLiteTables(Path(folder), DEVICES)
         for depth in DEPTHS:
             one = _closed(session, tables, depth, SQLITE_CASE)
             session.rounds(f"ingest, SQLite, depth {depth}", [INGEST_OURS, INGEST_SINGLE], one)
-    missing = PrivateDatabase.missing()
-    if missing:
-        session.leave_out("bench ingest", f"not installed: {missing}")
-        return
-    taking_part = session.available(contenders)
-    with PrivateDatabase(small=False) as database:
-        mariadb = MariaDBTables(database, DEVICES)
-        session.rounds(DRIVER_CASE, [INGEST_DRIVER], _driver(session, mariadb))
-        for depth in DEPTHS:
-            session.rounds(f"ingest, depth {depth}", taking_part, _closed(session, mariadb, depth))
-        session.rounds("ingest, half the peak", taking_part, _half(session, mariadb))
+
+
+def _measure_mariadb(session: Session, tables: Tables, contenders: Sequence[Contender]) -> None:
+    session.rounds(DRIVER_CASE, [INGEST_DRIVER], _driver(session, tables))
+    for depth in DEPTHS:
+        session.rounds(f"ingest, depth {depth}", contenders, _closed(session, tables, depth))
+    session.rounds("ingest, half the peak", contenders, _half(session, tables))
     _keep_best(session)
+
+
+def _measure_courses(session: Session, tables: Tables, contenders: Sequence[Contender]) -> None:
+    by_depth = {depth: (DEVICES, depth) for depth in CHARTED_DEPTHS}
+    _keep_course(session, tables, contenders, "over depth", f"pushes on the way of each of {DEVICES} devices", by_depth)
+    by_count = {count: (count, 1) for count in CONNECTIONS}
+    _keep_course(session, tables, contenders, "over connections", "devices, each with one push on the way", by_count)
+
+
+def _keep_course(
+    session: Session,
+    tables: Tables,
+    contenders: Sequence[Contender],
+    name: str,
+    axis: str,
+    loads: dict[int, tuple[int, int]],
+) -> None:
+    """Rate and latency over a number; one round is enough for the shape of a line.
+
+    Args:
+        loads: by that number, how many devices and at which depth.
+    """
+    rates: dict[str, list[tuple[float, float]]] = {one.name: [] for one in contenders}
+    times: dict[str, list[tuple[float, float]]] = {one.name: [] for one in contenders}
+    for x, (devices, depth) in loads.items():
+        for one in contenders:
+            head = f"ingest {name}, {devices} devices, depth {depth}: {one.name}"
+            try:
+                pushed = push(session, one, tables, devices, {"depth": depth})
+            except ProcessFailed as exc:
+                session.leave_out(head, str(exc))
+                continue
+            rates[one.name].append((x, pushed.rate))
+            times[one.name].append((x, pushed.p99 * 1e3))
+            session.report(f"{head}: {pushed.rate:,.0f}/s, p99 {pushed.p99 * 1e3:.1f} ms")
+    lines = [Line("acknowledged pushes per second", points, label=who) for who, points in rates.items() if points]
+    lines += [Line("p99 of the acknowledgement, ms", points, label=who) for who, points in times.items() if points]
+    session.results.courses[BENCHMARK, name] = Course(BENCHMARK, name, lines, axis, doubles=True)
 
 
 def case(depth: int) -> str:

@@ -10,8 +10,10 @@ import sys
 
 SINGLE = """
 import sys
+from mooring.db import open_pool
 from mooring.gateway import server
-server(bind=sys.argv[1], database=sys.argv[2], auth="token", group_commit=False).run()
+pool = open_pool(sys.argv[2], max_size=16, max_waiting=1000)  # as many connections as the others have
+server(bind=sys.argv[1], database=pool, auth="token", group_commit=False, model="threads").run()
 """
 
 

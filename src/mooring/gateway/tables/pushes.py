@@ -14,7 +14,8 @@ from .devices import Device
 
 COLUMNS: Final = ("device_id", "seq", "at", "received_at", "data")
 KEY: Final = ("device_id", "seq")
-INSERT: Final = f"INSERT INTO pushes ({', '.join(COLUMNS)}) VALUES (%s, %s, %s, %s, %s)"
+HEAD: Final = f"INSERT INTO pushes ({', '.join(COLUMNS)}) VALUES"
+INSERT: Final = f"{HEAD} (%s, %s, %s, %s, %s)"
 PAGE: Final = 1000
 ATTEMPTS: Final = 3
 
@@ -101,7 +102,7 @@ class Pushes:
             with self._database.available():
                 if len(rows) == 1:
                     with pool.connection() as lease:
-                        lease.execute(INSERT, rows[0])
+                        self._insert_one(lease, rows[0])
                 else:
                     # Drivers cut long lists of rows into several statements, each of which would commit by itself.
                     pool.run_transaction(lambda lease: lease.executemany(INSERT, rows))
@@ -110,6 +111,13 @@ class Pushes:
                 raise
             return False
         return True
+
+    def _insert_one(self, lease: Lease, row: Row) -> None:
+        if not self._database.is_mysql:
+            lease.execute(INSERT, row)
+            return
+        literal = self._database.pool._driver.literals(lease.raw)  # quicker than the driver's own parameters
+        lease.execute(f"{HEAD} ({', '.join(map(literal, row))})")
 
     def missing(self, rows: Sequence[Row]) -> list[Row] | None:
         """Those of a push's rows that are not stored yet; None: another row stands in the place of one of them.
