@@ -319,3 +319,27 @@ def test_the_loop_is_level_triggered() -> None:
         while received < size:
             received += len(client.recv())
         thread.join()
+
+
+def test_large_messages_that_nobody_serves_yet_are_read_up_to_a_bound() -> None:
+    # By number alone, 256 messages of 64 KiB would wait for a busy handler: 16 MiB of each peer, known or not.
+    go = threading.Event()
+
+    def handler(connection: Connection, message: bytes) -> bytes:
+        go.wait(20)
+        return message[:5]
+
+    def waiting() -> int:
+        (connection,) = server.connections
+        return sum(len(item) for item in list(connection._inbox or ()) if isinstance(item, bytes))
+
+    message = b"%05d" + b"x" * 60_000
+    sent = [message % number for number in range(120)]
+    with Server(handler, bind=HERE, blocking=True) as server, Client(server.addresses[0]) as client:
+        thread = threading.Thread(target=lambda: client.send(*sent))
+        thread.start()
+        wait_until(lambda: any(not connection._reading for connection in server.connections))
+        assert waiting() < (1 << 20) + 3 * 65_536
+        go.set()
+        assert [client.recv() for _ in sent] == [one[:5] for one in sent]
+        thread.join()
