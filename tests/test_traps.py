@@ -1,9 +1,12 @@
-"""Known traps of epoll with threads: one test for each that applies and that no other test names.
+"""Known traps of epoll with threads, and pains of other servers: a test for each that applies and no other test names.
 
 Those with a test of their own elsewhere: descriptor reuse, starvation, partial writes, half-close, order, and user code
 under a lock (tests/models), accept errors and the backlog while paused (tests/net/test_acceptor.py), mapped addresses
 and V6ONLY (tests/net/test_listener.py), lost wake-ups (tests/net/test_loop.py), timers (tests/net/test_deadlines.py),
-pool shrinking and workers that die (tests/threads), signals (tests/test_running.py).
+pool shrinking and workers that die (tests/threads), signals (tests/test_running.py), stop in each state
+(tests/test_server.py), a second login of a device, last seen apart from connected, acknowledged only when stored
+(tests/gateway), what is left over (tests/leaks.py, after every test), sockets of others that must not be unlinked
+(tests/net/test_listener.py). A herd at one listener does not apply: a process has one, and one thread accepts.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import pytest
 from processes import run_python
 from waiting import wait_until
 
-from mooring import Client, CloseReason, Server
+from mooring import Client, CloseReason, FrameError, Heartbeat, Router, Server
 from mooring.framing import Raw
 from mooring.net.connection import Connection
 
@@ -319,3 +322,111 @@ def test_the_loop_is_level_triggered() -> None:
         while received < size:
             received += len(client.recv())
         thread.join()
+
+
+def test_large_messages_that_nobody_serves_yet_are_read_up_to_a_bound() -> None:
+    # By number alone, 256 messages of 64 KiB would wait for a busy handler: 16 MiB of each peer, known or not.
+    go = threading.Event()
+
+    def handler(connection: Connection, message: bytes) -> bytes:
+        go.wait(20)
+        return message[:5]
+
+    def waiting() -> int:
+        (connection,) = server.connections
+        return sum(len(item) for item in list(connection._inbox or ()) if isinstance(item, bytes))
+
+    message = b"%05d" + b"x" * 60_000
+    sent = [message % number for number in range(120)]
+    with Server(handler, bind=HERE, blocking=True) as server, Client(server.addresses[0]) as client:
+        thread = threading.Thread(target=lambda: client.send(*sent))
+        thread.start()
+        wait_until(lambda: any(not connection._reading for connection in server.connections))
+        assert waiting() < (1 << 20) + 3 * 65_536
+        go.set()
+        assert [client.recv() for _ in sent] == [one[:5] for one in sent]
+        thread.join()
+
+
+def test_a_client_that_vanishes_without_a_word_is_given_up_without_any_setting() -> None:
+    # TCP's own keepalive takes two hours; trackers that lost their network fill the table of descriptors long before.
+    timeouts = Server(echo, bind=HERE)._timeouts
+    for timeout in (timeouts.idle, timeouts.first_message, timeouts.frame):
+        assert timeout is not None
+        assert 0 < timeout <= 600
+
+
+def test_clients_that_stop_in_the_middle_of_a_message_take_no_thread() -> None:
+    with Server(echo, bind=HERE, threads=1, blocking=True) as server, contextlib.ExitStack() as stack:
+        for _ in range(20):
+            slow = stack.enter_context(Client(server.addresses[0]))
+            slow.socket.sendall(b"half a mess")
+        with Client(server.addresses[0]) as client:
+            client.send(b"whole")
+            assert client.recv() == b"whole"
+
+
+@pytest.mark.parametrize("model", ["hybrid", "threads"])
+def test_handlers_that_all_wait_for_a_database_hold_up_neither_heartbeats_nor_new_clients(model: str) -> None:
+    go = threading.Event()
+    router = Router(lambda message: message)
+
+    @router.on(b"store", blocking=True)
+    def store(connection: Connection, message: bytes) -> bytes:
+        go.wait(20)
+        return b"stored"
+
+    @router.on(b"quick", blocking=False)
+    def quick(connection: Connection, message: bytes) -> bytes:
+        return b"done"
+
+    beat = Heartbeat(timeout=60.0, interval=0.05, message=b"alive?")
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(Server(router, bind=HERE, model=model, threads=2, heartbeat=beat))
+        waiting = [stack.enter_context(Client(server.addresses[0])) for _ in range(5)]
+        for client in waiting:
+            client.send(b"store")
+        wait_until(lambda: server.stats().messages == 5)
+        newcomer = stack.enter_context(Client(server.addresses[0]))
+        newcomer.send(b"quick")
+        assert next(message for message in newcomer if message != b"alive?") == b"done"
+        assert all(client.recv() == b"alive?" for client in waiting)
+        go.set()
+        for client in waiting:
+            assert next(message for message in client if message != b"alive?") == b"stored"
+
+
+def test_a_message_that_would_be_two_on_the_wire_is_not_sent(serve: Callable[..., Server]) -> None:
+    # Text of a user in a command must not become a second command.
+    server = serve()
+    with Client(server.addresses[0]) as client:
+        client.send(b"x")
+        client.recv()
+        (connection,) = server.connections
+        with pytest.raises(FrameError):
+            connection.send(b"set name a\nreboot")
+        connection.send(b"after")
+        assert client.recv() == b"after"
+
+
+def test_the_count_of_connections_comes_back_to_nothing_however_they_end(serve: Callable[..., Server]) -> None:
+    def handler(connection: Connection, message: bytes) -> bytes:
+        if message == b"raise":
+            raise FrameError("nonsense")
+        if message == b"abort":
+            connection.abort()
+        return message
+
+    server = serve(handler, max_connections=8)
+    for _ in range(3):
+        clients = [Client(server.addresses[0]) for _ in range(8)]
+        wait_until(lambda: len(server.connections) == 8)
+        for client, word in zip(clients, [b"raise", b"abort", b"x", b"", b"x", b"raise", b"abort", b"x"], strict=True):
+            client.send(word)
+        clients[2].socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        for client in clients:
+            client.close()
+        wait_until(lambda: len(server.connections) == 0)
+    with Client(server.addresses[0]) as client:  # a place that was lost at each round would be missed by now
+        client.send(b"there")
+        assert client.recv() == b"there"

@@ -155,7 +155,8 @@ class Server:
         close_timeout: seconds that ``Connection.close`` waits for the last bytes to leave.
         backlog: clients that may wait in the kernel to be accepted, per listener.
         max_connections: beyond it new ones are closed at once; None: 0.8 of the process's limit of open files.
-        inbox_limit: messages waiting plus replies outstanding after which a connection is not read for a while.
+        inbox_limit: messages waiting plus replies outstanding after which a connection is not read for a while; nor is
+            it while messages of 1 MiB together wait.
         outbox_limit: bytes that ``Connection.send`` may leave waiting.
         overflow: what it does beyond: "close" the connection, "drop" the message, or "block" for up to
             ``write_timeout`` (refused in model "epoll", where nobody may wait).

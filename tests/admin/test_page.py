@@ -327,3 +327,13 @@ def test_everything_can_be_reached_by_the_keyboard(page: Page, client: Client) -
     expect(page.locator("#one")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.locator("#one")).to_be_hidden()
+
+
+def test_the_token_leaves_the_address_at_once(admin: AdminSide, open_page: OpenPage) -> None:
+    page = open_page(admin.url_with_token)
+    expect(page.locator("#state")).to_have_text("running", timeout=PATIENCE)
+    assert page.url == admin.url + "/"
+    # Nor is it in what scripts of the page could read, or in the history.
+    assert page.evaluate("document.cookie + JSON.stringify({...localStorage, ...sessionStorage})") in ("{}",)
+    page.go_back()
+    assert admin.token not in page.url

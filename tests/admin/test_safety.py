@@ -139,6 +139,8 @@ def test_every_answer_carries_the_policy(asker: Asker) -> None:
         assert "script-src 'self'" in answer.headers["content-security-policy"]
         assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
         assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert answer.headers["cache-control"] != "public"
 
 
 def test_a_body_of_10_megabytes_is_refused_before_it_is_read(admin: AdminSide) -> None:
@@ -330,6 +332,20 @@ def test_cookies_full_of_escapes_do_not_hold_up_the_process(admin: AdminSide) ->
     for _ in range(10):
         assert stranger.get("/api/v1/snapshot", Cookie='a="' + "\\\\" * 7000 + '"').status == 401
     assert time.process_time() - before < 2.0  # of processor time; it was 4
+
+
+def test_no_token_gets_into_a_log_or_an_answer(admin: AdminSide, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    asker, stranger = Asker(admin.port), Asker(admin.port, None)
+    same = {"Sec-Fetch-Site": "same-origin"}
+    answers = [stranger.ask("POST", "/api/v1/session", {"token": token}, same) for token in (TOKEN, "wrong" * 9, 7)]
+    answers.append(Asker(admin.port, "wrong" * 9).get("/api/v1/snapshot"))
+    answers += [asker.get(f"/api/v1/{path}") for path in ("snapshot", "audit", "session")]
+    assert asker.post("/log-level", level="info").status == 200
+    said = caplog.text + "".join(f"{answer.headers} {answer.body!r}" for answer in answers)
+    assert TOKEN not in said
+    assert VIEWER not in said
+    assert "wrong" * 9 not in said
 
 
 def test_a_short_token_is_refused() -> None:

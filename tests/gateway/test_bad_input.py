@@ -116,6 +116,19 @@ def test_a_bad_message_is_answered_and_the_connection_stays(
     assert device.ask(op="ping") == {"op": "pong"}
 
 
+def test_a_browser_that_is_made_to_post_lines_of_json_stores_nothing(gateway: Gateway, connect: Connect) -> None:
+    # A page may have a browser send any text to any port; the head of the request comes first, and ends it.
+    body = HELLO + b'\n{"op":"push","seq":1,"data":1}\n'
+    request = b"POST / HTTP/1.1\r\nHost: localhost:7000\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%b"
+    for begin in (b"", b"\r\n", b"\n"):
+        device = connect(gateway)
+        device.socket.sendall(begin + request % (len(body), body))
+        answers = drained(device)
+        assert len(answers) == 1
+        assert b'"code":"bad_json"' in answers[0]
+    assert gateway.store.devices.find("bad") is None
+
+
 def test_errors_keep_their_place_among_the_answers(gateway: Gateway, connect: Connect) -> None:
     device = connect(gateway)
     device.send(HELLO, b"{", b'{"op":"ping"}', b'{"op":"nonsense"}', b'{"op":"ping"}')

@@ -26,7 +26,7 @@ import termios
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar, cast
 
 from ..errors import ConnectionClosed, FrameError, text_of
@@ -63,6 +63,9 @@ logger = logging.getLogger("mooring")
 RECEIVE_SIZE = 64 * 1024
 WRITE_SIZE = 256 * 1024
 LINGER_SIZE = 64 * 1024
+INBOX_SIZE = 1 << 20
+"""Bytes of messages that may wait on a connection, beside the one that comes next; beyond it the connection is not
+read, however few they are: a peer must not have the memory of ``inbox_limit`` messages of the largest size."""
 EVENTS_PER_TURN = 512
 BEATS_PER_TURN = 256
 LONGEST_POLL = 1.0
@@ -536,7 +539,7 @@ class Loop:
                 items = connection.offer(items)
             self.model.deliver(connection, items)
             if connection._inbox or connection._replies:
-                self._check_load(connection)
+                self._check_load(connection, items)
 
     def _has_more(self, connection: Connection) -> None:
         """There is something to read of which epoll will not tell; from the thread that reads."""
@@ -553,9 +556,14 @@ class Loop:
             self._drop_input(connection)
 
     @leader_only
-    def _check_load(self, connection: Connection) -> None:
+    def _check_load(self, connection: Connection, items: list[Item]) -> None:
         inbox = connection._inbox
-        if connection._replies or (inbox and len(inbox) > self._inbox_limit):
+        # Of small messages so many are no weight; of large ones a few of those that may wait would be.
+        if (
+            connection._replies
+            or (inbox and len(inbox) > self._inbox_limit)
+            or (inbox and len(inbox) > 1 and size_of(items) > INBOX_SIZE // self._inbox_limit)
+        ):
             self.look(connection)
 
     def read(self, connection: Connection, now: float) -> list[Item]:
@@ -684,6 +692,8 @@ class Loop:
             load = waiting + (len(connection._replies) if connection._replies else 0)
             limit = self._inbox_limit if connection._reading else self._inbox_limit // 2
             reading = load <= limit and not blocked
+            if reading and inbox and waiting > 1:
+                reading = size_of(inbox) <= (INBOX_SIZE if connection._reading else INBOX_SIZE // 2)
             connection._watched = connection._phase is not OPEN or not reading or blocked
             senders = connection.take_senders_locked() if not blocked and connection._senders else []
         for baton in senders:
@@ -1066,6 +1076,11 @@ class Loop:
         self.openings.abandon()
         self._epoll.close()
         os.close(self._wake_fd)
+
+
+def size_of(items: Iterable[Item]) -> int:
+    """Bytes of the messages among these."""
+    return sum(len(item) for item in items if isinstance(item, bytes))
 
 
 def unsent_bytes(connection: Connection) -> int:
