@@ -255,7 +255,13 @@ class Handling:
         self.connected = connected
         self.malformed = lambda connection, error: connection._handler.malformed(error)
         self.lost = lambda connection, reason: connection._handler.lost(reason)
-        return lambda connection, message: connection._handler.received(message)
+
+        def received(connection: Connection, message: bytes) -> Any:
+            return connection._handler.received(message)
+
+        # What people call it in logs and traces is what they wrote.
+        received.__module__, received.__qualname__ = handler.__module__, f"{handler.__qualname__}.received"
+        return received
 
     def _take_router(self, router: Router) -> None:
         routes = [*router._routes.values(), *([router._default] if router._default else [])]

@@ -14,11 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 from devices import Device
 from processes import PythonProcess
 from waiting import wait_until
 
 from mooring import Client, Connection, Server
+from mooring.cli import group
 from mooring.cli.admin_parts import tap_of
 from mooring.cli.runtime import (
     Running,
@@ -35,10 +37,10 @@ SERVE = ("-m", "mooring", "serve", "--bind", "tcp://127.0.0.1:0")
 
 
 def mooring(folder: Path, *arguments: str, code: int = 0) -> str:
-    """Run a command; what it said."""
-    with PythonProcess("-m", "mooring", *arguments, cwd=folder, env={"XDG_RUNTIME_DIR": str(folder)}) as process:
-        assert process.wait() == code
-        return process.output
+    """Run a command, in this process: it asks one that runs by itself; what it said."""
+    result = CliRunner().invoke(group, arguments, env={"XDG_RUNTIME_DIR": str(folder)}, prog_name="mooring")
+    assert result.exit_code == code, result.output
+    return result.output
 
 
 def serving(folder: Path, *options: str) -> PythonProcess:

@@ -61,7 +61,7 @@ export class Chart {
     const options = {
       width,
       height: 128,
-      padding: [8, 8, 0, 0],
+      padding: [8, 26, 0, 0],
       cursor: { y: false, points: { size: 6 } },
       legend: { live: true },
       scales: {

@@ -3,7 +3,7 @@
 import { get, post } from "./api.js";
 import { ask, doing, notice } from "./dialogs.js";
 import { $, element } from "./dom.js";
-import { count } from "./format.js";
+import { clock, count } from "./format.js";
 import * as theme from "./theme.js";
 import * as status from "./panels/status.js";
 import * as connections from "./panels/connections.js";
@@ -119,6 +119,7 @@ function markStale(text) {
   document.body.classList.add("stale");
   $("#state").textContent = text;
   $("#state").dataset.level = "serious";
+  if (latest) status.alarm(`the server does not answer; this is how it was at ${clock(latest.time)}`);
 }
 
 setInterval(() => {

@@ -39,8 +39,8 @@ async function refresh() {
   setPairs($(".pairs", dialog), [
     ["name", row.name ?? "–"],
     ["number", row.id],
-    ["address", row.peer],
-    ["here", details.local],
+    ["address", row.peer.replace("tcp://", "")],
+    ["here", details.local.replace("tcp://", "")],
     ["connected for", duration(Date.now() / 1000 - row.connected_at)],
     ["silent for", duration(row.silence)],
     ["messages in", count(row.messages)],
@@ -88,7 +88,7 @@ function addLine(frame) {
     element("td", {}, clock(frame.time, true)),
     element("td", { title: frame.direction }, ARROWS[frame.direction] ?? frame.direction),
     element("td", {}, ...said(frame)),
-    element("td", {}, frame.route ?? ""),
+    element("td", { title: frame.route ?? "" }, (frame.route ?? "").split(" (")[0]),
     element("td", {}, frame.where ?? ""),
     element("td", { class: "n" }, frame.milliseconds === undefined || frame.milliseconds === null ? "" : `${frame.milliseconds} ms`));
   lines.prepend(line);

@@ -5,6 +5,10 @@ import { duration } from "../format.js";
 
 const LEVELS = { running: "ok", draining: "warning", suspended: "warning", stopping: "warning" };
 
+export function alarm(text) {
+  $("#alerts").replaceChildren(element("li", { "data-level": "serious" }, text));
+}
+
 export function show(snapshot, one) {
   const serious = snapshot.alerts.some((alert) => alert.level === "serious");
   const state = $("#state");
