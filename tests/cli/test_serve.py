@@ -159,7 +159,7 @@ def test_several_targets_and_a_factory(folder: Path) -> None:
         (["--threads", "many"], "write MIN:MAX"),
         (["--heartbeat", "90:30"], "less than the time-out"),
         (["--bind", "127.0.0.1:7000"], "begins with tcp://"),
-        (["--bind", "tls://127.0.0.1:7000"], "TLS is not built yet"),
+        (["--bind", "tls://127.0.0.1:7000"], "needs a certificate"),
         (["--database", "postgresql://x/y"], "unknown scheme"),
         (["--max-connections", "0"], "a whole number >= 1"),
         (["--app-dir", "."], "name one"),

@@ -48,14 +48,14 @@ def drained(device: Device) -> list[bytes]:
     "line",
     [
         b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: curl/8\r\nAccept: */*\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n" + bytes(range(256)) + b"\n",
+        b"\x00" + bytes(range(256)) + b"\n",
         b"\n",
         b"{'op':'hello'}\n",
         b'{"op":"hello","device":"\xff"}\n',
         b"[" * 10_000 + b"]" * 10_000 + b"\n",
         b'{"op":"hello","device":"bad","x":' + b"[" * 10_000 + b"]" * 10_000 + b"}\n",
     ],
-    ids=["http", "tls and binary garbage", "empty line", "single quotes", "utf-8", "deep", "deep in a field"],
+    ids=["http", "binary garbage", "empty line", "single quotes", "utf-8", "deep", "deep in a field"],
 )
 def test_a_first_message_that_is_no_json_is_answered_and_closed(
     gateway: Gateway, connect: Connect, line: bytes

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import ssl
+import threading
 from typing import Any, Final, TypeAlias
 
 from .address import Address
@@ -50,7 +51,8 @@ def client_context(address: Address, tls: ClientTLS) -> ssl.SSLContext | None:
 class TLSClientSocket:
     """A blocking TLS connection. Unlike ``ssl.SSLSocket`` it can go on reading after it has said its own end.
 
-    For one thread that reads and one that writes, not at the same time.
+    One thread may read while another one writes. ``_lock`` is held for calls of OpenSSL, which only compute;
+    ``_send_lock`` by whoever sends, from the making of a record until it has left, so that records leave in order.
 
     Args:
         sock: connected, with the time-out for the handshake; it belongs to this from here on.
@@ -64,6 +66,9 @@ class TLSClientSocket:
 
     def __init__(self, sock: socket.socket, context: ssl.SSLContext, server_name: str) -> None:
         self.behind = sock
+        self._lock = threading.Lock()
+        self._send_lock = threading.Lock()
+        self._said_end = False
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         try:
             self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
@@ -72,7 +77,6 @@ class TLSClientSocket:
         except BaseException:
             sock.close()
             raise
-        self._said_end = False
 
     def _shake_hands(self) -> bool:
         try:
@@ -85,15 +89,25 @@ class TLSClientSocket:
 
     def _receive(self) -> None:
         data = self.behind.recv(PIECE)
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
+        with self._lock:
+            if data:
+                self._incoming.write(data)
+            else:
+                self._incoming.write_eof()
 
     def _leave(self) -> None:
-        data = self._outgoing.read()
+        with self._lock:
+            data = self._outgoing.read()
         if data:
             self.behind.sendall(data)
+
+    def _answer(self) -> None:
+        """Send what OpenSSL has made while reading; if somebody sends just now, it leaves with what he sends next."""
+        if self._outgoing.pending and not self._said_end and self._send_lock.acquire(blocking=False):
+            try:
+                self._leave()
+            finally:
+                self._send_lock.release()
 
     def recv(self, size: int) -> bytes:
         """As ``socket.recv``; b"" for the server's end, which it must have said (else it is a reset).
@@ -104,7 +118,8 @@ class TLSClientSocket:
         """
         while True:
             try:
-                data = self._ssl.read(size)
+                with self._lock:
+                    data = self._ssl.read(size)
             except ssl.SSLWantReadError:
                 self._receive()
                 continue
@@ -113,24 +128,26 @@ class TLSClientSocket:
             except ssl.SSLEOFError:
                 raise ConnectionResetError(104, "the connection ended without TLS's close_notify") from None
             finally:
-                if not self._said_end:
-                    self._leave()
+                self._answer()
             return data
 
     def sendall(self, data: bytes) -> None:
         """As ``socket.sendall``."""
         view = memoryview(data)
         for start in range(0, len(view), SEND_SIZE):
-            self._ssl.write(view[start : start + SEND_SIZE])
-            self._leave()
+            with self._send_lock:
+                with self._lock:
+                    self._ssl.write(view[start : start + SEND_SIZE])
+                self._leave()
 
     def shutdown(self, how: int) -> None:
         """As ``socket.shutdown``; the server is told by close_notify."""
         if how != socket.SHUT_RD and not self._said_end:
             self._said_end = True
-            with contextlib.suppress(ssl.SSLError):  # it wants to read the server's end as well, which comes later
-                self._ssl.unwrap()
-            self._leave()
+            with self._send_lock:
+                with self._lock, contextlib.suppress(ssl.SSLError):  # it wants to read the server's, which comes later
+                    self._ssl.unwrap()
+                self._leave()
         self.behind.shutdown(how)
 
     @property
