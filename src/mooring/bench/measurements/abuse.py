@@ -65,11 +65,11 @@ ABUSES: Final = (
     Abuse("a flood of connects from one address", Manner(64, rate=20_000, lifetime=0, spread=False), 16),
     Abuse("HTTP on a plain port", Manner(200, rate=1_000, greeting=REQUEST, lifetime=0.5), 16),
     Abuse("TLS on a plain port", Manner(200, rate=1_000, greeting=HELLO, lifetime=0.5), 16),
-    Abuse("10,000 silent TLS clients", Manner(10_000), 32, tls=True),
-    Abuse("2,000 that send a byte of their handshake each second", Manner(2_000, drip=HELLO), 32, tls=True),
-    Abuse("plain bytes on a TLS port", Manner(200, rate=1_000, greeting=REQUEST, lifetime=0.5), 16, tls=True),
-    Abuse("20 with a certificate of the wrong authority", Manner(20), 16, tls=True, handshakes="stranger"),
-    Abuse("5 that renegotiate", Manner(5), 16, tls=True, handshakes="renegotiation"),
+    Abuse("TLS port: 10,000 silent clients", Manner(10_000), 32, tls=True),
+    Abuse("TLS port: 2,000 that send a byte of their handshake each second", Manner(2_000, drip=HELLO), 32, tls=True),
+    Abuse("TLS port: plain bytes", Manner(200, rate=1_000, greeting=REQUEST, lifetime=0.5), 16, tls=True),
+    Abuse("TLS port: 20 with a certificate of the wrong authority", Manner(20), 16, tls=True, handshakes="stranger"),
+    Abuse("TLS port: 5 that renegotiate", Manner(5), 16, tls=True, handshakes="renegotiation"),
 )
 
 
