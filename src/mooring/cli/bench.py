@@ -165,10 +165,16 @@ def ingest(parts: tuple[str, ...], **options: Any) -> None:
 
 
 @bench.command
+@click.option("--only", default="", metavar="WORD", help="Measure those that have this in their name.")
 @_measurement
-def abuse(**options: Any) -> None:
+def abuse(only: str, **options: Any) -> None:
     """What healthy devices feel of thousands that are silent, slow, greedy or lost; judged, too."""
-    abuses = abuse_measurement.smaller(abuse_measurement.ABUSES, 0.01) if options["quick"] else abuse_measurement.ABUSES
+    abuses = [one for one in abuse_measurement.ABUSES if only in one.name]
+    if not abuses:
+        names = "; ".join(one.name for one in abuse_measurement.ABUSES)
+        raise click.BadParameter(f"none of these has {only!r} in it: {names}", param_hint="--only")
+    if options["quick"]:
+        abuses = abuse_measurement.smaller(abuses, 0.01)
     results = _run(options, lambda session: abuse_measurement.measure(session, abuses))
     _judge(results, abuse_measurement.goals(abuses))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -11,9 +13,10 @@ from typing import Any, Final
 from ...client import Client
 from ...framing import Lines
 from ..abuser import Manner
-from ..contenders import Contender, mooring
+from ..certificates import certificate
+from ..contenders import CRYPTOGRAPHY, Contender, mooring
 from ..goals import Goal
-from ..process import Process, ServerProcess
+from ..process import Process, ServerProcess, free_port
 from ..resources import cpu_seconds, memory
 from ..session import Session
 
@@ -43,11 +46,15 @@ class Abuse:
         name: for the table.
         manner: what its clients do.
         memory_limit: MiB that the server may need for them.
+        tls: whether they come to the port that speaks TLS; the healthy devices stay at the plain one.
+        handshakes: what is wrong with their handshakes, see ``handshakes``; "": they make none.
     """
 
     name: str
     manner: Manner
     memory_limit: float
+    tls: bool = False
+    handshakes: str = ""
 
 
 ABUSES: Final = (
@@ -58,12 +65,22 @@ ABUSES: Final = (
     Abuse("a flood of connects from one address", Manner(64, rate=20_000, lifetime=0, spread=False), 16),
     Abuse("HTTP on a plain port", Manner(200, rate=1_000, greeting=REQUEST, lifetime=0.5), 16),
     Abuse("TLS on a plain port", Manner(200, rate=1_000, greeting=HELLO, lifetime=0.5), 16),
+    Abuse("TLS port: 10,000 silent clients", Manner(10_000), 32, tls=True),
+    Abuse("TLS port: 2,000 that send a byte of their handshake each second", Manner(2_000, drip=HELLO), 32, tls=True),
+    Abuse("TLS port: plain bytes", Manner(200, rate=1_000, greeting=REQUEST, lifetime=0.5), 16, tls=True),
+    Abuse("TLS port: 20 with a certificate of the wrong authority", Manner(20), 16, tls=True, handshakes="stranger"),
+    Abuse("TLS port: 5 that renegotiate", Manner(5), 16, tls=True, handshakes="renegotiation"),
 )
 
 
 def measure(session: Session, abuses: Iterable[Abuse] = ABUSES) -> None:
     """Each abuse on a fresh server, beside healthy devices whose quiet time comes first."""
     for abuse in abuses:
+        if abuse.tls and not session.has(CRYPTOGRAPHY, abuse.name):
+            continue
+        if abuse.handshakes == "renegotiation" and not shutil.which("openssl"):
+            session.leave_out(abuse.name, "not installed: apt-get install openssl")
+            continue
         session.rounds(f"abuse, {abuse.name}", [SERVER], _one(session, abuse))
 
 
@@ -90,24 +107,23 @@ def _one(session: Session, abuse: Abuse) -> Callable[[Contender], str]:
     devices = {"count": min(DEVICES, settings.callers), "rate": RATE * min(DEVICES, settings.callers) / DEVICES}
 
     def measure_one(contender: Contender) -> str:
-        with session.start(contender) as server:
+        with contextlib.ExitStack() as stack:
+            server, program, task = _start(session, stack, contender, abuse)
             healthy = session.program("steady", {"port": server.port, **devices}, core=session.cores.load)
             with healthy:
                 healthy.read_line(START_TIMEOUT)
                 _window(healthy, settings.warm_up)
                 quiet = _window(healthy, settings.window)
                 before, stats_before = memory(server.pid), _stats(server)
-                task = {"port": server.port, "manner": abuse.manner.to_task()}
-                with session.program("abuser", task, core=session.cores.load) as abusers:
+                with session.program(program, task, core=session.cores.load) as abusers:
                     abusers.read_line(START_TIMEOUT)
                     _window(healthy, settings.warm_up)
                     used, looked = cpu_seconds(server.pid), time.monotonic()
-                    abused, grown = _watch(healthy, server, 3 * settings.window)
+                    abused, grown = _watch(healthy, server, 2 * settings.window)
                     share = (cpu_seconds(server.pid) - used) / (time.monotonic() - looked)
-                    stats = _stats(server)
+                    closed = _closed(stats_before, _stats(server))
                     abusers.close_input()
                     said = json.loads(abusers.read_line(START_TIMEOUT))
-        closed = _closed(stats_before, stats)
         _keep(session, abuse, quiet, abused, (grown - before) / (1 << 20), share, said, closed)
         ratio = abused["p99"] / quiet["p99"]
         reasons = ", ".join(f"{count:,} {reason}" for reason, count in closed.items()) or "none"
@@ -117,6 +133,24 @@ def _one(session: Session, abuse: Abuse) -> Callable[[Contender], str]:
         )
 
     return measure_one
+
+
+def _start(
+    session: Session, stack: contextlib.ExitStack, contender: Contender, abuse: Abuse
+) -> tuple[ServerProcess, str, dict[str, Any]]:
+    """The server, the program of the abusers, and its task."""
+    if not abuse.tls:
+        server = stack.enter_context(session.start(contender))
+        return server, "abuser", {"port": server.port, "manner": abuse.manner.to_task()}
+    files, port = stack.enter_context(certificate()), free_port()
+    # Signed by itself, it is its own authority, and nobody else's.
+    authority = files[:1] if abuse.handshakes == "stranger" else ()
+    server = stack.enter_context(session.start(contender, str(port), *files, *authority))
+    if not abuse.handshakes:
+        return server, "abuser", {"port": port, "manner": abuse.manner.to_task()}
+    stranger = stack.enter_context(certificate())
+    task = {"what": abuse.handshakes, "count": abuse.manner.count, "certificate": stranger[0], "key": stranger[1]}
+    return server, "handshakes", {"port": port, **task}
 
 
 def _window(healthy: Process, seconds: float) -> dict[str, float]:

@@ -1,7 +1,8 @@
-"""A server among strangers: ``python abuse.py PORT``. All limits are the defaults, but for three time-outs of 5 s.
+"""A server among strangers: ``python abuse.py PORT [TLS_PORT CERTIFICATE KEY [CLIENT_CA]]``.
 
-They are shorter than the defaults (60 s for the first message, 30 s for a frame and for a peer that takes nothing), so
-that what they do is seen within the seconds of a measurement: abusers are closed, and come again.
+All limits are the defaults, but for time-outs of 5 s. They are shorter than the defaults (10 s for a handshake, 60 s
+for the first message, 30 s for a frame and for a peer that takes nothing), so that what they do is seen within the
+seconds of a measurement: abusers are closed, and come again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from mooring.framing import Lines
 from mooring.heartbeat import Heartbeat
 from mooring.net.connection import Connection
+from mooring.net.tls import TLS
 from mooring.server import Server
 
 TIMEOUT = 5.0
@@ -31,13 +33,23 @@ def answer(connection: Connection, message: bytes) -> bytes | None:
     return None
 
 
-if __name__ == "__main__":
+def main(port: str, tls_port: str = "", certificate: str = "", key: str = "", client_ca: str = "") -> None:
+    """Serve until TERM."""
+    bind, tls = [f"tcp://127.0.0.1:{port}"], None
+    if tls_port:
+        bind.append(f"tls://127.0.0.1:{tls_port}")
+        tls = TLS(certificate, key, client_ca=client_ca or None, handshake_timeout=TIMEOUT)
     Server(
         answer,
         framing=Lines(b"\r\n"),
-        bind=f"tcp://127.0.0.1:{sys.argv[1]}",
+        bind=bind,
+        tls=tls,
         heartbeat=Heartbeat(timeout=90, interval=30, message=b"BEAT"),
         first_message_timeout=TIMEOUT,
         frame_timeout=TIMEOUT,
         write_timeout=TIMEOUT,
     ).run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
