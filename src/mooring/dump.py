@@ -28,7 +28,9 @@ def log_dump(servers: Sequence[Server]) -> None:
 
 def _server(server: Server) -> str:
     stats = server.stats()
-    lines = [f"{server!r}", "  " + _pairs(stats, leave_out=("threads",))]
+    lines = [f"{server!r}", "  " + _pairs(stats, leave_out=("threads", "listeners"))]
+    for one in stats.listeners:
+        lines.append(f"  {one.address}: {'accepting' if one.accepting else 'suspended'}, accepted {one.accepted}")
     if stats.threads is not None:
         lines.append("  thread pool: " + _pairs(stats.threads))
         busy = [info for info in server.threads.dump() if info.task]

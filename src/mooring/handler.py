@@ -11,7 +11,7 @@ from .errors import FrameError
 from .net.connection import CloseReason, Connection
 from .threads import Pending
 
-Reply: TypeAlias = bytes | Pending[bytes] | Future[bytes] | None
+Reply: TypeAlias = bytes | Pending[bytes | None] | Future[bytes] | None
 """What a handler returns: bytes are sent, None sends nothing, a Pending or Future sends its result when it is there."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -18,9 +18,6 @@ from typing import Any, Protocol
 logger = logging.getLogger("mooring")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-SPREAD_PER_CONNECTION = 0.002
-"""Seconds: 500 devices a second come back, to the next process or to another one."""
-
 LONGEST_WAIT = 0.5
 """Seconds after which a signal is noticed at the latest."""
 
@@ -37,7 +34,7 @@ class Runnable(Protocol):
     def start(self) -> None:
         """Begin to serve."""
 
-    def stop(self, timeout: float | None = 30.0, *, spread: float = 0.0) -> None:
+    def stop(self, timeout: float | None = 30.0, *, spread: float | None = 0.0, grace: float = 0.0) -> None:
         """Drain and end."""
 
     @property
@@ -53,9 +50,10 @@ class Life:
     """What a process does besides serving; read when it is needed, so it may be changed meanwhile.
 
     Attributes:
-        drain_timeout: seconds for the drain.
+        drain_timeout: seconds for the drain, from the last connection's turn on.
         drain_spread: seconds over which connections are closed, so that devices do not all come back at the same
-            moment; None: 2 ms for each, at most half of ``drain_timeout``.
+            moment; None: as many as suit them, within ``drain_timeout``. See Server.stop.
+        drain_grace: seconds before, in which the process says that it will not be there for long.
         actions: what further signals do, by number. Run on the main thread, one after the other, not while starting.
         tick: called about twice a second on the main thread.
         stopping: called when the drain begins.
@@ -63,14 +61,15 @@ class Life:
 
     drain_timeout: float = 30.0
     drain_spread: float | None = None
+    drain_grace: float = 0.0
     actions: Mapping[int, Callable[[], object]] = field(default_factory=dict)
     tick: Callable[[], object] = lambda: None
     stopping: Callable[[], object] = lambda: None
 
-    def spread(self, connections: int) -> float:
-        """Seconds over which so many connections are closed."""
-        wanted = connections * SPREAD_PER_CONNECTION if self.drain_spread is None else self.drain_spread
-        return min(wanted, self.drain_timeout / 2)
+    @property
+    def drain_time(self) -> float:
+        """Seconds that a drain may take, all in all."""
+        return self.drain_grace + (self.drain_spread or 0.0) + self.drain_timeout
 
 
 class StartInterrupted(BaseException):
@@ -158,16 +157,18 @@ def _drain(servers: Sequence[Runnable], happenings: queue.SimpleQueue[int | None
     """Wait for a signal (or for one of the servers to end by itself), then stop all and wait for that."""
     running = len(servers)
     first = _next(happenings, life)
-    connections = sum(len(server.connections) for server in servers)
-    spread = life.spread(connections)
     if first is None:
         running -= 1
     else:
-        over = f" ({connections} connections, closed over {spread:.1f} s)" if spread >= 0.1 else ""
-        logger.info("%s: draining; a second one stops at once%s", signal.Signals(first).name, over)
+        connections = sum(len(server.connections) for server in servers)
+        after = f", from {life.drain_grace:.1f} s on" if life.drain_grace else ""
+        over = f", closed over {life.drain_spread:.1f} s" if life.drain_spread else ""
+        how = f" ({connections} connections{over}{after})" if connections or after else ""
+        logger.info("%s: draining; a second one stops at once%s", signal.Signals(first).name, how)
     _call(life.stopping)
     for server in servers:
-        _in_background(partial(server.stop, life.drain_timeout, spread=spread))
+        stop = partial(server.stop, life.drain_timeout, spread=life.drain_spread, grace=life.drain_grace)
+        _in_background(stop)
     while running:
         happening = _next(happenings, life)
         if happening is None:

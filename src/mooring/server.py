@@ -37,7 +37,7 @@ from .models.serving import NeverPaused, Serving
 from .models.thread_per_connection import ThreadPerConnectionModel
 from .net.address import Address, parse_bind
 from .net.connection import CloseReason, Connection, Connections
-from .net.listener import Listener, open_listeners
+from .net.listener import Listener, ListenerStats, open_listeners
 from .net.listeners import Listeners, Listening
 from .net.loop import Loop
 from .net.opening import Stage
@@ -61,6 +61,8 @@ _TIMES = (*_OPTIONAL_TIMES, "write", "close")
 _COUNTS = ("backlog", "max_connections", "inbox_limit", "outbox_limit")
 MOST_OPENINGS = 256
 """Sockets that may be on the way through the stages of their listeners at the same time."""
+SPREAD_PER_CONNECTION = 0.002
+"""Seconds: 500 devices a second come back, to the next process or to another one."""
 FORCED_END = 5.0
 """Seconds that a stop whose time is over waits for the loop to reset what is left."""
 LAST_CALLS = 2.0
@@ -90,6 +92,7 @@ class ServerStats:
         accept_failures: errors of ``accept``.
         opening, opened, not_opened: sockets on the way through the stages of their listeners (a TLS handshake, say),
             those that went through, and those that did not, by stage and reason.
+        listeners: each of them: whether it accepts, and how many it has accepted.
         closed: connections ended so far, by reason.
         messages, bytes_received: received so far; bytes with their frames.
         sent, bytes_sent: messages that were given to the kernel or wait for room in it, heartbeats included.
@@ -112,6 +115,7 @@ class ServerStats:
     opening: int
     opened: int
     not_opened: Mapping[str, int]
+    listeners: tuple[ListenerStats, ...]
     closed: Mapping[CloseReason, int]
     messages: int
     bytes_received: int
@@ -245,7 +249,9 @@ class Server:
         self._state = ServerState.NEW
         self._changed = threading.Condition()
         self._busy_thread = 0  # which is in initialize() or releases everything, and so may be in the lifespan
+        self._accepting_lock = threading.Lock()  # guards the two lines below
         self._accepting = True
+        self._suspended: frozenset[Address] = frozenset()  # of the listeners, while `_accepting`
         self._process = os.getpid()
 
     def _make_pool(self, threads: int | tuple[int, int] | ThreadPool) -> ThreadPool:
@@ -341,8 +347,7 @@ class Server:
             return
         assert self._loop is not None
         self._started_at = time.monotonic()
-        if self._accepting:
-            self._loop.post(self._loop.acceptor.resume)
+        self._tell_acceptor()
         try:
             self._start_loop()
         except BaseException:
@@ -381,25 +386,29 @@ class Server:
         if error is not None:
             raise MooringError(f"the server stopped because its loop failed: {error!r}") from error
 
-    def stop(self, timeout: float | None = 30.0, *, spread: float = 0.0) -> None:
+    def stop(self, timeout: float | None = 30.0, *, spread: float | None = 0.0, grace: float = 0.0) -> None:
         """Drain and stop: listeners close, nothing more is read, what was read is served, replies and outboxes leave.
 
         In a handler it begins the drain and returns. Called again, it waits for the first one.
 
         Args:
-            timeout: seconds for the drain; then connections are reset, and handlers still running are logged with
-                their stacks and left behind. None: no limit.
-            spread: seconds over which the connections are closed, each one being served until its turn comes, so that
-                devices do not all come back at the same moment.
+            timeout: seconds for the drain, from the last connection's turn on; then connections are reset, and handlers
+                still running are logged with their stacks and left behind. None: no limit.
+            spread: seconds over which the connections are closed, each one being served (and its heart beating) until
+                its turn comes, so that devices do not all come back at the same moment. Those who have not said a word
+                yet are the last. None: 2 ms for each, within the first half of ``timeout``.
+            grace: seconds before all that in which everything goes on, new connections included, while ``state`` is
+                "stopping": load balancers see it (``/readyz`` fails) and look elsewhere.
 
         Raises:
-            ValueError: ``spread`` is negative or endless.
+            ValueError: ``spread`` or ``grace`` is negative or endless.
         """
-        if not 0 <= spread < math.inf:
-            raise ValueError(f"stop(): spread is {spread!r}; it must be 0 or more seconds")
+        for name, seconds in (("spread", spread), ("grace", grace)):
+            if seconds is not None and not 0 <= seconds < math.inf:
+                raise ValueError(f"stop(): {name} is {seconds!r}; it must be 0 or more seconds")
         self._check_process()
         if self._must_not_wait():
-            again = partial(self.stop, timeout, spread=spread)
+            again = partial(self.stop, timeout, spread=spread, grace=grace)
             threading.Thread(target=again, name="mooring-stop", daemon=True).start()
             return
         with self._changed:
@@ -412,7 +421,7 @@ class Server:
             self._changed.notify_all()
         try:
             if was_running:
-                self._end_loop(timeout, spread)
+                self._end_loop(timeout, spread, grace)
         finally:
             self._busy_thread = threading.get_ident()
             self._release()
@@ -545,11 +554,16 @@ class Server:
         if self._loop.error is not None:
             threading.Thread(target=self.stop, args=(0,), name="mooring-stop", daemon=True).start()
 
-    def _end_loop(self, timeout: float | None, spread: float) -> None:
+    def _end_loop(self, timeout: float | None, spread: float | None, grace: float) -> None:
         assert self._loop is not None
         if self._threads.paused:
             self._threads.resume()
-        self._loop.stop(spread)
+        if grace:
+            self._loop_ended.wait(grace)
+        seconds = self._begin_farewell(spread, timeout)
+        self._loop.stop(seconds, self._bid_farewell)
+        if timeout is not None and spread is not None:
+            timeout += seconds
         if not self._loop_ended.wait(timeout):
             self._report_stuck(timeout or 0.0)
             self._loop.abort_all()
@@ -558,6 +572,20 @@ class Server:
             # A loop that ends in order waits for every `lost`; one that failed has left them in the pool's queue.
             with contextlib.suppress(RuntimeError):  # in a task of the pool, which would wait for itself
                 self._threads.wait_for_completion(LAST_CALLS)
+
+    def _begin_farewell(self, spread: float | None, timeout: float | None) -> float:
+        """The drain begins: over how many seconds are connections closed? For subclasses that can tell their clients.
+
+        Args:
+            spread, timeout: see ``stop``.
+        """
+        if spread is not None:
+            return spread
+        wanted = SPREAD_PER_CONNECTION * len(self.connections)
+        return wanted if timeout is None else min(wanted, timeout / 2)
+
+    def _bid_farewell(self, connection: Connection) -> None:
+        """A connection's turn to be closed has come; on the loop thread, quick, must not raise."""
 
     def _report_stuck(self, timeout: float) -> None:
         assert self._loop is not None
@@ -599,7 +627,9 @@ class Server:
             OSError: the socket is not connected.
         """
         self._check_process()
-        if self._loop is None or self._state is not ServerState.RUNNING:
+        # Until its listeners are closed the loop goes on accepting, and a client that was accepted must be served.
+        accepts = self._state is ServerState.RUNNING or self._state is ServerState.STOPPING
+        if self._loop is None or not accepts or (self._state is ServerState.STOPPING and self._loop.may_wait()):
             raise RuntimeError(f"the server is {self._state}: it takes connections only while it runs")
         return self._loop.adopt(sock)
 
@@ -613,19 +643,55 @@ class Server:
             return self._threads.adjust()
         return len(self.connections) if self.model == "threads" else 0
 
-    def suspend_accepting(self) -> None:
-        """Stop accepting for a while; up to ``backlog`` clients then wait in the kernel. Twice is harmless."""
-        self._check_process()
-        self._accepting = False
-        if self._loop is not None and self._state is ServerState.RUNNING:
-            self._loop.post(self._loop.acceptor.suspend)
+    def suspend_accepting(self, address: Address | str | None = None) -> None:
+        """Stop accepting for a while; up to ``backlog`` clients then wait in the kernel. Twice is harmless.
 
-    def resume_accepting(self) -> None:
-        """Accept again. Twice is harmless."""
+        Args:
+            address: the listener, one of ``addresses`` or its text; None: all of them.
+
+        Raises:
+            ValueError: the server does not listen there; before ``initialize`` it listens nowhere.
+        """
+        self._set_accepting(address, False)
+
+    def resume_accepting(self, address: Address | str | None = None) -> None:
+        """Accept again. Twice is harmless.
+
+        Args:
+            address: as for ``suspend_accepting``; None: all of them, also those that were suspended alone.
+
+        Raises:
+            ValueError: as ``suspend_accepting``.
+        """
+        self._set_accepting(address, True)
+
+    def _set_accepting(self, address: Address | str | None, accepting: bool) -> None:
         self._check_process()
-        self._accepting = True
-        if self._loop is not None and self._state is ServerState.RUNNING:
-            self._loop.post(self._loop.acceptor.resume)
+        with self._accepting_lock:
+            if address is None:
+                self._accepting, self._suspended = accepting, frozenset()
+            else:
+                one = self._listening_on(address)
+                suspended = self._suspended if self._accepting else frozenset(self._addresses)
+                self._suspended = suspended - {one} if accepting else suspended | {one}
+                self._accepting = True
+        if self._state is ServerState.RUNNING:
+            self._tell_acceptor()
+
+    def _listening_on(self, address: Address | str) -> Address:
+        for one in self._addresses:
+            if str(one) == str(address):
+                return one
+        there = ", ".join(map(str, self._addresses)) or "nowhere yet; call initialize()"
+        raise ValueError(f"the server does not listen on {str(address)[:200]}; it listens on {there}")
+
+    def _accepts_on(self, address: Address) -> bool:
+        return self._accepting and address not in self._suspended
+
+    def _tell_acceptor(self) -> None:
+        loop = self._loop
+        assert loop is not None
+        loop.post(lambda: loop.acceptor.resume([one for one in self._addresses if self._accepts_on(one)]))
 
     def reload_tls(self, tls: TLS | None = None) -> None:
         """Read the certificate and its key again: new connections get the new ones, the others keep theirs.
@@ -667,8 +733,8 @@ class Server:
 
     @property
     def accepting(self) -> bool:
-        """Whether new connections are taken: not while that is suspended, and only while the server runs."""
-        return self._accepting and self._state is ServerState.RUNNING
+        """Whether new connections are taken anywhere: not while that is suspended, and only while the server runs."""
+        return self._state is ServerState.RUNNING and any(map(self._accepts_on, self._addresses))
 
     @property
     def loop_age(self) -> float:
@@ -777,6 +843,7 @@ class Server:
             opening=len(loop.openings) if loop else 0,
             opened=loop.openings.opened if loop else 0,
             not_opened=dict(loop.openings.failed) if loop else {},
+            listeners=tuple(self._listener_stats(one) for one in self._listeners),
             closed=dict(loop.closed) if loop else {},
             messages=loop.messages if loop else 0,
             bytes_received=loop.bytes_received if loop else 0,
@@ -790,6 +857,10 @@ class Server:
             spares=len(self._handover.parked) if self._handover else 0,
             threads=self._threads.stats() if self.model == "hybrid" else None,
         )
+
+    def _listener_stats(self, listener: Listener) -> ListenerStats:
+        running = self._state is ServerState.RUNNING
+        return ListenerStats(listener.address, running and self._accepts_on(listener.address), listener.accepted)
 
     def facts(self) -> list[tuple[str, str, str]]:
         """What the banner says of this server: (word, value, remark) a line. For subclasses to extend."""

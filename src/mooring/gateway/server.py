@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import random
-import threading
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -16,7 +15,7 @@ from ..heartbeat import Heartbeat
 from ..net.connection import Connection
 from ..net.rare import RareLog
 from ..net.tls import TLS
-from ..server import Server, ServerState
+from ..server import Server
 from .codec import Codec, check_codec
 from .counters import Counters
 from .dispatcher import Dispatcher
@@ -155,8 +154,7 @@ class Gateway(Server):
         self.counters = Counters()
         self.rare = RareLog(logger, burst=20)
         self.takeovers = Takeovers()
-        self._goodbye_lock = threading.Lock()
-        self._said_goodbye = False
+        self._return_window: float | None = None  # while a drain tells devices, one after the other, to go
         super().__init__(
             DeviceHandler, framing=codec.framing, database=_opened(database), lifespan=_lifespan, **options
         )
@@ -190,7 +188,8 @@ class Gateway(Server):
         """Who may log in: "none" (any name), "token" or "certificate"."""
         if self._auth is not None:
             return self._auth
-        return "none" if all(address.is_loopback for address in self._binds) else "token"
+        # An inherited socket (fd://N) tells its address only when it is opened.
+        return "none" if all(address.is_loopback for address in self.addresses or self._binds) else "token"
 
     @property
     def heartbeat(self) -> Heartbeat | None:
@@ -239,25 +238,35 @@ class Gateway(Server):
         self.counters.add(reason)
         self.rare.log(logging.INFO, reason, "%r was sent away: %s", visit.connection, reason)
 
-    def stop(self, timeout: float | None = 30.0, *, spread: float = 0.0) -> None:
-        """See Server.stop; before it, devices are told when to come back, which spreads them already."""
-        if self._goodbye_is_due():
-            self._say_goodbye(timeout)
-        super().stop(timeout)
+    def _begin_farewell(self, spread: float | None, timeout: float | None) -> float:
+        """See Server. Devices hear when to come back, so that they return spread even if all of them go at once.
 
-    def _goodbye_is_due(self) -> bool:
-        with self._goodbye_lock:
-            due = self.state is ServerState.RUNNING and not self._said_goodbye
-            self._said_goodbye = self._said_goodbye or due
-        return due
-
-    def _say_goodbye(self, timeout: float | None) -> None:
-        """Spread the return of the devices: few come back at once, a large fleet over the time of the drain."""
+        With a spread each hears it when its turn comes: others take the devices over one by one. Without one all
+        hear it now, each another time, so that the process ends soon and is back before they are.
+        """
         visits = [connection.session for connection in self.connections if isinstance(connection.session, Visit)]
+        window = len(visits) / LOGINS_PER_SECOND
+        if spread:
+            self._return_window = max(1.0, window - spread)
+            return spread
         longest = 30.0 if timeout is None else timeout
-        window = min(longest, len(visits) / LOGINS_PER_SECOND)
-        for visit in visits:
-            visit.say_bye("restart", round(1.0 + random.uniform(0, window), 3))
+        told = [self._say_bye(visit, min(longest, window)) for visit in visits]
+        return super()._begin_farewell(spread, timeout) if not all(told) else 0.0
+
+    def _bid_farewell(self, connection: Connection) -> None:
+        """See Server."""
+        if self._return_window is not None and isinstance(connection.session, Visit):
+            self._say_bye(connection.session, self._return_window)
+
+    def _say_bye(self, visit: Visit, window: float) -> bool:
+        """Tell a device to come back within ``window`` seconds; False: its protocol has no words for it."""
+        if visit.connection.outbox_size:
+            return True  # it takes nothing now, and we must not wait for it
+        try:
+            return visit.say_bye("restart", round(1.0 + random.uniform(0, window), 3))
+        except Exception:  # noqa: BLE001 - code of the user's: it must not keep the server from stopping
+            self.rare.log(logging.ERROR, "bye", "%r: the codec failed to say bye", visit.connection, exc_info=True)
+            return False
 
     @property
     def description(self) -> str:

@@ -53,9 +53,15 @@ class Visit:
         self.say_bye(reason, retry_after)
         self.connection.close(f"the device was told to go: {reason}")
 
-    def say_bye(self, reason: str, retry_after: float) -> None:
-        """Tell the device that its connection will be closed, as far as its protocol has words for that."""
+    def say_bye(self, reason: str, retry_after: float) -> bool:
+        """Tell the device that its connection will be closed, as far as its protocol has words for that.
+
+        Returns:
+            False: it has none.
+        """
         try:
-            self.send(Bye(reason=reason, retry_after=retry_after))
-        except (ConnectionClosed, FrameError, ValueError):
-            pass  # it is on its way out by itself, or its protocol cannot say it
+            return self.send(Bye(reason=reason, retry_after=retry_after))
+        except ConnectionClosed:
+            return True  # it is on its way out by itself
+        except (FrameError, ValueError):
+            return False

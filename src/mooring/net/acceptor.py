@@ -7,9 +7,10 @@ import logging
 import os
 import resource
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from .address import Address
 from .listener import Listener
 from .rare import RareLog
 
@@ -70,15 +71,19 @@ class Acceptor:
         self._call_later = call_later
         self._rare = rare
         self._reserve: int | None = _open_reserve()
-        self._watched: set[Listener] = set()
         self._suspended = True
+        self._chosen: Collection[Address] | None = None
         self._resting = False
         self._crowded = False
         self._pause = FIRST_PAUSE
 
-    def resume(self) -> None:
-        """Begin to accept, or go on; harmless if that is so already."""
-        self._suspended = False
+    def resume(self, chosen: Collection[Address] | None = None) -> None:
+        """Begin to accept, or go on; harmless if that is so already.
+
+        Args:
+            chosen: the listeners from which, by address; the others are suspended. None: all.
+        """
+        self._suspended, self._chosen = False, chosen
         self._update()
 
     def suspend(self) -> None:
@@ -112,19 +117,19 @@ class Acceptor:
 
     def _update(self) -> None:
         for listener in self.listeners:
-            wanted = not (self._suspended or self._resting or (self._crowded and listener.stages))
-            if wanted == (listener in self._watched):
+            chosen = self._chosen is None or listener.address in self._chosen
+            wanted = chosen and not (self._suspended or self._resting or (self._crowded and listener.stages))
+            if wanted == listener.watched:
                 continue
+            listener.watched = wanted
             if wanted:
-                self._watched.add(listener)
                 self._watch(listener.socket.fileno(), lambda listener=listener: self._accept(listener))  # type: ignore[misc]
             else:
-                self._watched.discard(listener)
                 self._unwatch(listener.socket.fileno())
 
     def _accept(self, listener: Listener) -> None:
         for _ in range(ACCEPTS_PER_TURN):
-            if listener not in self._watched:
+            if not listener.watched:
                 return
             try:
                 sock, peer = listener.socket.accept()
@@ -142,6 +147,7 @@ class Acceptor:
                 self._reserve = _open_reserve()
             self._pause = FIRST_PAUSE
             self.accepted += 1
+            listener.accepted += 1
             if self._has_room():
                 self._adopt(sock, peer, listener)
             else:
@@ -172,6 +178,7 @@ class Acceptor:
             try:
                 sock, _ = listener.socket.accept()
                 self.accepted += 1
+                listener.accepted += 1
                 self.refused += 1
                 sock.close()
             except OSError:

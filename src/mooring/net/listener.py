@@ -8,7 +8,7 @@ import os
 import socket
 import stat
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from ..errors import BindError
 from .address import Address, from_sockaddr
@@ -29,6 +29,21 @@ ADVICE = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class ListenerStats:
+    """One listener, now.
+
+    Attributes:
+        address: where it listens.
+        accepting: False: it is suspended, or the server does not run.
+        accepted: connections so far.
+    """
+
+    address: Address
+    accepting: bool
+    accepted: int
+
+
 class Listener:
     """One listening socket.
 
@@ -39,12 +54,16 @@ class Listener:
 
     Attributes:
         stages: what each accepted socket has to go through before it is a connection, in this order.
+        accepted: connections so far; the acceptor counts.
+        watched: whether the acceptor accepts from it now; the acceptor's.
     """
 
     def __init__(self, sock: socket.socket, address: Address, *, inherited: bool = False) -> None:
         self.socket = sock
         self.address = address
         self.stages: tuple[Stage, ...] = ()
+        self.accepted = 0
+        self.watched = False
         self._file = _identity(address.path) if address.is_unix and not inherited else None
 
     def close(self) -> None:

@@ -326,13 +326,14 @@ class Loop:
             self.attend(connection)
         return connection
 
-    def stop(self, spread: float = 0.0) -> None:
+    def stop(self, spread: float = 0.0, farewell: Callable[[Connection], None] = lambda connection: None) -> None:
         """Close the listeners and end every connection in order; ``run`` returns when the last one is closed.
 
         Args:
             spread: seconds over which the connections get their turns.
+            farewell: called with each connection when its turn has come, to say a last word; quick, does not raise.
         """
-        self.post(lambda: self._stop(spread))
+        self.post(lambda: self._stop(spread, farewell))
 
     def abort_all(self) -> None:
         """Reset what is still open; ``run`` returns soon, without those whose handlers still run."""
@@ -979,23 +980,29 @@ class Loop:
     # The end of the loop --------------------------------------------------------------------------------------------
 
     @leader_only
-    def _stop(self, spread: float) -> None:
+    def _stop(self, spread: float, farewell: Callable[[Connection], None]) -> None:
         if self._stopping:
             return
         self._stopping = True
         self.acceptor.close()
         self.openings.close()
-        waiting = self._table.snapshot()
+        # Those who have just come are the last: their first message is on its way, and is answered yet.
+        waiting = sorted(self._table.snapshot(), key=lambda connection: not connection._messages)
         steps = max(1, min(len(waiting), int(spread / SPREAD_STEP)))
-        self._end_some(waiting, math.ceil(len(waiting) / steps), spread / steps)
+        count, interval = math.ceil(len(waiting) / steps), spread / steps
 
-    @leader_only
-    def _end_some(self, waiting: list[Connection], count: int, interval: float) -> None:
-        """End so many of those that wait for their turn, and the others ``interval`` seconds later."""
-        for connection in waiting[:count]:
-            connection.end(CloseReason.STOP, "the server stops")
-        if len(waiting) > count:
-            self.call_later(interval, lambda: self._end_some(waiting[count:], count, interval))
+        def end_some(begin: int = 0) -> None:
+            for connection in waiting[begin : begin + count]:
+                if connection._phase is OPEN:
+                    farewell(connection)
+                connection.end(CloseReason.STOP, "the server stops")
+            if begin + count < len(waiting):
+                self.call_later(interval, lambda: end_some(begin + count))
+
+        if spread:
+            self.call_later(interval, end_some)
+        else:
+            end_some()
 
     @leader_only
     def _finish(self) -> None:
