@@ -102,7 +102,8 @@ def make_server(folder: Path) -> Iterator[MakeServer]:
 
         def make(name: str = "meters", **options: Any) -> Server:
             options.setdefault("database", f"sqlite:///{folder}/{len(list(folder.iterdir()))}.db")
-            return stack.enter_context(Server(make_router(), bind="tcp://127.0.0.1:0", name=name, **options))
+            options.setdefault("bind", "tcp://127.0.0.1:0")
+            return stack.enter_context(Server(make_router(), name=name, **options))
 
         yield make
 

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from waiting import wait_until
@@ -163,6 +164,30 @@ def test_accepting_is_suspended_and_resumed(asker: Asker, server: Server) -> Non
         waiting.send(b"ping")
         assert asker.post("/servers/meters/accepting", accepting=True).status == 200
         assert waiting.recv() == b"pong"
+
+
+def test_one_listener_is_suspended_and_the_others_go_on(
+    make_server: MakeServer, make_admin: MakeAdmin, folder: Path
+) -> None:
+    server = make_server(bind=["tcp://127.0.0.1:0", f"unix:{folder}/s"])
+    asker = Asker(make_admin(server).port)
+    address = str(server.addresses[0])
+    assert asker.post("/servers/meters/accepting", accepting=False, address=address).status == 200
+    told = fresh(asker)["server"]
+    assert (told["state"], told["accepting"]) == ("running", True)
+    assert [(one["address"], one["accepting"]) for one in told["listeners"]] == [
+        (address, False),
+        (f"unix:{folder}/s", True),
+    ]
+    alerts = asker.get("/api/v1/diagnostics").json["snapshot"]["alerts"]
+    assert f"accepting is suspended on {address}" in [alert["text"] for alert in alerts]
+    assert asker.get("/readyz").status == 200
+    metrics = asker.get("/metrics").body.decode()
+    assert f'mooring_accepting{{listener="{address}",server="meters"}} 0.0' in metrics
+    answer = asker.post("/servers/meters/accepting", accepting=False, address="tcp://127.0.0.1:1")
+    assert (answer.status, answer.json["error"]) == (404, "unknown_listener")
+    assert asker.post("/servers/meters/accepting", accepting=True).status == 200
+    assert server.stats().listeners[0].accepting
 
 
 def test_drain_ends_every_server(make_server: MakeServer, make_admin: MakeAdmin) -> None:

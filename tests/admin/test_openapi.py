@@ -41,7 +41,7 @@ def test_every_operation_has_a_name_a_summary_and_its_errors(asker: Asker) -> No
 @pytest.fixture
 def tame(server: Server, make_admin: MakeAdmin) -> AdminSide:
     """An admin side whose drain is none, so that it can be asked for everything."""
-    return make_admin(server, drain=lambda timeout: None)
+    return make_admin(server, drain=lambda how: None)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from waiting import wait_until
 
 from mooring import Client, Heartbeat, Server
+from mooring.admin.bodies import Drain
 from mooring.admin.listening import Place
 from mooring.admin.service import AdminSide
 from mooring.cli.admin_parts import parts_of
@@ -178,12 +179,17 @@ def test_the_controls_of_the_server_ask_and_then_do_it(
     expect(page.locator("#state")).to_have_text("suspended", timeout=PATIENCE)
     page.click("#suspend")
     expect(page.locator("#state")).to_have_text("running", timeout=PATIENCE)
+    page.click("#listeners button")
+    confirm(page)
+    expect(page.locator("#listeners tbody")).to_contain_text("suspended", timeout=PATIENCE)
+    page.click("#listeners button")
+    expect(page.locator("#listeners tbody")).to_contain_text("accepting", timeout=PATIENCE)
     page.select_option("#log-level", "debug")
     expect(page.locator("#notice")).to_contain_text("debug for 600 s")
     page.click("#drain")
     expect(page.locator("#ask-yes")).to_be_disabled()
     confirm(page, "drain")
-    wait_until(lambda: drained == [None])
+    wait_until(lambda: drained == [Drain()])
 
 
 def test_a_connection_is_looked_at_sent_to_and_closed(

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -325,6 +326,47 @@ def test_while_accepting_is_suspended_clients_wait_in_the_kernel_and_old_ones_ar
             assert waiting.recv() == b"waited"
             assert server.accepting
     assert not server.accepting
+
+
+def is_served(address: Address) -> bool:
+    with Client(address) as client:
+        client.send(b"hello")
+        try:
+            return client.recv(timeout=0.2) == b"hello"
+        except TimeoutError:
+            return False
+
+
+def test_each_listener_is_suspended_and_resumed_alone(folder: Path) -> None:
+    with Server(echo, bind=["tcp://127.0.0.1:0", f"unix:{folder}/s"]) as server:
+        tcp, local = server.addresses
+        assert [is_served(one) for one in (tcp, local)] == [True, True]
+        server.suspend_accepting(str(tcp))
+        server.suspend_accepting(tcp)
+        wait_until(lambda: not server._listeners[0].watched)
+        assert [(one.address, one.accepting) for one in server.stats().listeners] == [(tcp, False), (local, True)]
+        assert [is_served(one) for one in (tcp, local)] == [False, True]
+        assert server.accepting
+        server.suspend_accepting(local)
+        assert not server.accepting
+        server.resume_accepting(local)
+        wait_until(lambda: server._listeners[1].watched)
+        assert [is_served(one) for one in (tcp, local)] == [False, True]
+        server.suspend_accepting()
+        server.resume_accepting(tcp)
+        wait_until(lambda: server._listeners[0].watched and not server._listeners[1].watched)
+        server.resume_accepting()
+        assert [is_served(one) for one in (tcp, local)] == [True, True]
+        assert [one.accepted for one in server.stats().listeners] == [4, 4]
+    assert [one.accepting for one in server.stats().listeners] == [False, False]
+
+
+def test_a_listener_that_is_none_cannot_be_suspended() -> None:
+    server = Server(echo, bind="tcp://127.0.0.1:0")
+    with pytest.raises(ValueError, match=r"does not listen on tcp://127.0.0.1:0; it listens on nowhere yet"):
+        server.suspend_accepting("tcp://127.0.0.1:0")
+    with server, pytest.raises(ValueError, match=r"does not listen on unix:/x; it listens on tcp://127.0.0.1:\d+"):
+        server.resume_accepting("unix:/x")
 
 
 def test_a_server_can_be_started_without_accepting() -> None:

@@ -79,8 +79,8 @@ class Actions:
             control(
                 "accepting",
                 "/accepting",
-                "Suspend or resume accepting.",
-                lambda server, body: controls.set_accepting(server, body.accepting),
+                "Suspend or resume accepting, by one listener or by all.",
+                lambda server, body: controls.set_accepting(server, body.accepting, body.address),
                 bodies.Accepting,
             ),
         ]
@@ -124,7 +124,7 @@ class Actions:
                 "drain",
                 "/drain",
                 "Serve what was read, then end the process.",
-                lambda body: controls.drain(body.timeout),
+                lambda body: controls.drain(body),
                 bodies.Drain,
             ),
             Operation(

@@ -45,15 +45,18 @@ class Command(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Accepting(Struct, frozen=True, forbid_unknown_fields=True):
-    """Whether new connections are accepted."""
+    """Whether new connections are accepted. ``address``: by which listener; all if None."""
 
     accepting: bool
+    address: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
 class Drain(Struct, frozen=True, forbid_unknown_fields=True):
-    """``timeout``: seconds until what is left is reset; the server's own if None."""
+    """Seconds, the server's own where None: see ``Server.stop``."""
 
     timeout: Annotated[float, Meta(ge=0, le=86_400)] | None = None
+    spread: Annotated[float, Meta(ge=0, le=86_400)] | None = None
+    grace: Annotated[float, Meta(ge=0, le=86_400)] | None = None
 
 
 class LogLevel(Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
+
+import msgspec
 
 from ..db import ConnectionPool
 from ..errors import ConnectionClosed, FrameError, MooringError
 from ..net.connection import Connection
 from ..server import Server, ServerState
+from .bodies import Drain
 from .refusal import Refused
 from .watched import WatchedServer
 
@@ -45,7 +49,7 @@ class Controls:
     def __init__(
         self,
         servers: Sequence[WatchedServer],
-        drain: Callable[[float | None], None] | None = None,
+        drain: Callable[[Drain], None] | None = None,
         send_command: SendCommand | None = None,
     ) -> None:
         self._servers = {one.id: one for one in servers}
@@ -157,25 +161,30 @@ class Controls:
 
     # Servers --------------------------------------------------------------------------------------------------------
 
-    def set_accepting(self, server: str, accepting: bool) -> str:
-        """Stop accepting new connections for a while, or go on."""
+    def set_accepting(self, server: str, accepting: bool, address: str | None = None) -> str:
+        """Stop accepting new connections for a while, or go on; by one listener, or by all."""
         found = self.server(server)
         if found.state is not ServerState.RUNNING:
             raise Refused(409, "not_running", f"the server is {found.state.value}")
-        if accepting:
-            found.resume_accepting()
-            return "new connections are accepted"
-        found.suspend_accepting()
-        return "new connections wait until accepting is resumed"
+        where = "" if address is None else f" on {address}"
+        try:
+            if accepting:
+                found.resume_accepting(address)
+                return f"new connections{where} are accepted"
+            found.suspend_accepting(address)
+        except ValueError as exc:
+            raise Refused(404, "unknown_listener", str(exc)) from exc
+        return f"new connections{where} wait until accepting is resumed"
 
-    def drain(self, timeout: float | None) -> str:
+    def drain(self, how: Drain) -> str:
         """Stop everything: what was read is served, then the process ends. Returns at once."""
         if self._drain is not None:
-            self._drain(timeout)
+            self._drain(how)
         else:
+            times = {name: seconds for name, seconds in msgspec.structs.asdict(how).items() if seconds is not None}
             for one in self._servers.values():
-                arguments = () if timeout is None else (timeout,)
-                threading.Thread(target=one.server.stop, args=arguments, name="mooring-drain", daemon=True).start()
+                stop = partial(one.server.stop, **times)
+                threading.Thread(target=stop, name="mooring-drain", daemon=True).start()
         return "draining; the process ends when everything has been served"
 
 

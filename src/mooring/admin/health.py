@@ -39,7 +39,7 @@ def readiness(servers: Sequence[WatchedServer]) -> Iterator[Check]:
         running = server.state is ServerState.RUNNING
         yield Check(f"{one.id}:state", None if running else server.state.value)
         if running:
-            yield Check(f"{one.id}:accepting", None if server._accepting else "accepting is suspended")
+            yield Check(f"{one.id}:accepting", None if server.accepting else "accepting is suspended")
         if server.model == "hybrid":
             yield Check(f"{one.id}:threads", _problem_of_threads(one))
         if server.database is not None:

@@ -86,6 +86,11 @@ def _of_connections(pairs: Sequence[tuple[Labels, WatchedServer, ServerStats]]) 
         limit.add_metric(labels, loop.max_connections if loop is not None else 0)
     yield limit
     yield _counter("mooring_accepts", "Accepted connections.", stats, lambda one: one.accepted)
+    accepting = GaugeMetricFamily("mooring_accepting", "1 unless suspended.", labels=["server", "listener"])
+    for labels, one in stats:
+        for listener in one.listeners:
+            accepting.add_metric([*labels, str(listener.address)], int(listener.accepting))
+    yield accepting
     yield _counter("mooring_refusals", "Connections closed as soon as accepted.", stats, lambda one: one.refused)
     yield _counter("mooring_accept_failures", "Errors of accept().", stats, lambda one: one.accept_failures)
     closes = CounterMetricFamily("mooring_closes", "Connections that ended.", labels=["server", "reason"])

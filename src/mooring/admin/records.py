@@ -9,6 +9,14 @@ from msgspec import Meta, Struct
 Count = Annotated[int, Meta(ge=0)]
 
 
+class Listener(Struct, frozen=True):
+    """Where a server listens, whether it accepts there now, and how many connections it has accepted."""
+
+    address: str
+    accepting: bool
+    accepted: int
+
+
 class Server(Struct, frozen=True):
     """Who a server is."""
 
@@ -20,6 +28,7 @@ class Server(Struct, frozen=True):
     accepting: bool
     uptime: float
     addresses: list[str]
+    listeners: list[Listener]
     loop_lag: float | None
     has_commands: bool
 

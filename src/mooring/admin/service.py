@@ -18,6 +18,7 @@ from .api import Api
 from .app import Health, Pages, make_app
 from .audit import Audit
 from .auth import Auth, new_token
+from .bodies import Drain
 from .controls import Controls, SendCommand
 from .door import Door
 from .events import PACKAGE, LastLines, LogLevel
@@ -69,7 +70,7 @@ class AdminSide:
         token: str | None = None,
         viewer_token: str | None = None,
         hosts: Iterable[str] = (),
-        drain: Callable[[float | None], None] | None = None,
+        drain: Callable[[Drain], None] | None = None,
         send_command: SendCommand | None = None,
         has_commands: Callable[[Server], bool] = lambda server: False,
         protocol_errors: Callable[[Server], dict[str, int]] = lambda server: {},

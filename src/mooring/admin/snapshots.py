@@ -295,6 +295,10 @@ def alerts(servers: Sequence[ServerNumbers]) -> list[Alert]:
             found.append(Alert("warning", server.id, text))
         if not server.accepting and server.state == "suspended":
             found.append(Alert("warning", server.id, "accepting is suspended"))
+        elif server.accepting:
+            for listener in server.listeners:
+                if not listener.accepting:
+                    found.append(Alert("warning", server.id, f"accepting is suspended on {listener.address}"))
     return found
 
 

@@ -157,9 +157,10 @@ class WatchedServer:
             description=server.description,
             model=server.model,
             state=state_of(server),
-            accepting=server._accepting and server.state is ServerState.RUNNING,
+            accepting=server.accepting,
             uptime=stats.uptime,
             addresses=[str(address) for address in server.addresses],
+            listeners=[records.Listener(str(one.address), one.accepting, one.accepted) for one in stats.listeners],
             loop_lag=self.loop_lag,
             has_commands=self.has_commands,
         )
@@ -274,6 +275,6 @@ def state_of(server: Server) -> str:
     """The server's state in the words of the page."""
     if server.state is ServerState.STOPPING:
         return "draining"
-    if server.state is ServerState.RUNNING and not server._accepting:
+    if server.state is ServerState.RUNNING and not server.accepting:
         return "suspended"
     return server.state.value

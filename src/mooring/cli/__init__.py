@@ -16,6 +16,7 @@ GROUPS: Final = {
     "A running server": {
         "connections": "List or close its connections.",
         "trace": "Follow a connection, byte by byte.",
+        "listeners": "Suspend or resume accepting, by one listener or by all.",
         "threads": "Resize, pause or resume its thread pool.",
         "database": "Resize or evict its pool; make or inspect the gateway's tables.",
         "drain": "End it in order.",

@@ -57,3 +57,11 @@ def duration(text: str) -> float:
     if not seconds or text[-1:].isdigit():
         raise click.BadParameter(f"{text!r}: write a number and its unit, such as 10s, 1h or 30d")
     return seconds
+
+
+def time_of_a_drain(text: str) -> float:
+    """A time such as ``60s``, or a number of seconds; may be 0: seconds."""
+    try:
+        return float(Duration.parse(text)) if text.strip("0.s") else 0.0
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: write a time such as 30s or 5m, or 0") from None

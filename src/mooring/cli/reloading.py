@@ -88,9 +88,10 @@ class Reloader:
                 steps.append(_resizing(server.database, smallest, largest))
             if "max_connections" in keys:
                 steps.append(_setting(server, "max_connections", settings.max_connections))
-        if keys & {"drain_timeout", "drain_spread"}:
+        if keys & {"drain_timeout", "drain_spread", "drain_grace"}:
             steps.append(_setting(self._life, "drain_timeout", float(settings.drain_timeout)))
             steps.append(_setting(self._life, "drain_spread", spread_of(fresh)))
+            steps.append(_setting(self._life, "drain_grace", float(settings.drain_grace or 0.0)))
         if "log.level" in keys:
             steps.append((lambda: set_level(settings.log.level), lambda: set_level(before.log.level)))
         return steps

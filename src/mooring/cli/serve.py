@@ -9,7 +9,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from msgspec import UNSET
@@ -28,6 +28,9 @@ from .logs import log_payload, set_up_logging
 from .reloading import Reloader, spread_of
 from .settings import load_settings, read_settings, settings_options
 from .systemd import Notifier, bind_inherited, inherited_sockets
+
+if TYPE_CHECKING:
+    from ..admin.bodies import Drain as DrainRequest  # needs the extra
 
 logger = logging.getLogger("mooring")
 
@@ -65,7 +68,11 @@ def _run(servers: list[Server], loaded: Loaded, read: Callable[[], Loaded]) -> N
     raise_descriptor_limit()  # before initialize(), which takes the limit of connections from it
     _initialize(servers)
     notifier = Notifier(os.environ)
-    life = Life(drain_timeout=float(loaded.settings.drain_timeout), drain_spread=spread_of(loaded))
+    life = Life(
+        drain_timeout=float(loaded.settings.drain_timeout),
+        drain_spread=spread_of(loaded),
+        drain_grace=float(loaded.settings.drain_grace or 0.0),
+    )
     reloader = Reloader(loaded, read, servers, life)
 
     def reload() -> None:
@@ -79,14 +86,19 @@ def _run(servers: list[Server], loaded: Loaded, read: Callable[[], Loaded]) -> N
 
     def stopping() -> None:
         draining.acquire(blocking=False)
-        notifier.stopping(life.drain_timeout)
+        notifier.stopping(life.drain_time)
 
-    def drain(timeout: float | None) -> None:
-        """What the admin side does for `mooring drain`: the same as TERM."""
-        if timeout is not None:
-            life.drain_timeout = timeout
-        if draining.acquire(blocking=False):
-            os.kill(os.getpid(), signal.SIGTERM)
+    def drain(how: DrainRequest) -> None:
+        """What the admin side does for `mooring drain`: the same as TERM, with times of its own."""
+        if not draining.acquire(blocking=False):
+            return
+        if how.timeout is not None:
+            life.drain_timeout = how.timeout
+        if how.spread is not None:
+            life.drain_spread = how.spread
+        if how.grace is not None:
+            life.drain_grace = how.grace
+        os.kill(os.getpid(), signal.SIGTERM)
 
     life.stopping = stopping
 

@@ -45,7 +45,15 @@ def settings_options(function: Function) -> Function:
         help="The settings' file, TOML.  [env: MOORING_CONFIG; default: mooring.toml, [tool.mooring] in "
         "pyproject.toml, /etc/mooring/mooring.toml]",
     )
-    function = config(set_any(function))
+    descriptors = click.option(
+        "--fd",
+        "descriptors",
+        multiple=True,
+        metavar="N",
+        type=click.IntRange(0, 999_999_999),
+        help="Listen on this socket, which was inherited: the same as --bind fd://N; may be given several times.",
+    )
+    function = config(set_any(descriptors(function)))
     for field in reversed(fields().values()):
         if field.about.file_option:
             function = _file_option(field)(function)
@@ -73,6 +81,8 @@ def load_settings(options: Mapping[str, Any], targets: Iterable[str] = ()) -> Lo
         raw = options.get(_parameter(field))
         if field.about.option and raw not in (None, ()):
             given[path] = list(raw) if field.many else raw
+    if options["descriptors"]:
+        given["bind",] = [*given.get(("bind",), []), *(f"fd://{number}" for number in options["descriptors"])]
     files = {
         path: options[f"{_parameter(field)}_file"]
         for path, field in fields().items()

@@ -340,7 +340,8 @@ class Settings(Section, frozen=True, kw_only=True):
     drain_timeout: Annotated[
         Duration,
         About(
-            "How long TERM or Ctrl-C waits for what was read to be served and answered; then connections are reset.",
+            "How long TERM or Ctrl-C waits, when every connection has had its turn, for what was read to be served and "
+            "answered; then connections are reset.",
             "--drain-timeout",
             "30s",
             metavar="TIME",
@@ -352,11 +353,26 @@ class Settings(Section, frozen=True, kw_only=True):
         About(
             "Connections are closed over this time, so that devices do not all come back at the same moment; `off`: at "
             "once.",
-            default="2ms for each connection, at most half of `drain_timeout`",
+            "--drain-spread",
+            "2ms for each connection, within the first half of `drain_timeout`; the gateway tells its devices at once "
+            "when to come back",
+            metavar="TIME",
             reload=True,
             example="10s",
         ),
     ] = UNSET
+    drain_grace: Annotated[
+        Duration | None,
+        About(
+            "Before a drain closes anything `/readyz` fails for so long, while new connections are still accepted, so "
+            "that load balancers look elsewhere.",
+            "--drain-grace",
+            "off",
+            metavar="TIME",
+            reload=True,
+            example="5s",
+        ),
+    ] = None
     tls: Tls = Tls()
     database: Database = Database()
     gateway: Gateway = Gateway()

@@ -7,6 +7,7 @@ import { clock, count } from "./format.js";
 import * as theme from "./theme.js";
 import * as status from "./panels/status.js";
 import * as connections from "./panels/connections.js";
+import * as listeners from "./panels/listeners.js";
 import * as traffic from "./panels/traffic.js";
 import * as handlers from "./panels/handlers.js";
 import * as threads from "./panels/threads.js";
@@ -18,7 +19,7 @@ import * as processes from "./panels/process.js";
 
 const SILENCE = 5000;
 const AGAIN = 2000;
-const panels = [connections, traffic, handlers, threads, heartbeats, database];
+const panels = [connections, listeners, traffic, handlers, threads, heartbeats, database];
 const charts = [connections, traffic, threads, database].map(({ chart }) => chart);
 
 let latest = null;

@@ -1,0 +1,189 @@
+"""A restart that nobody notices: a new process takes over the listening socket, and the old one drains."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from devices import Device
+from processes import PythonProcess
+from waiting import wait_until
+
+from mooring import Server
+from mooring.admin.listening import Place
+from mooring.admin.service import AdminSide
+from mooring.cli import group
+from mooring.cli.runtime import Running, leave_word
+
+SERVE = ("-m", "mooring", "serve")
+
+COUNTED = """
+import contextlib, sys
+from mooring import Server
+from mooring.framing import Lines
+sys.path.insert(0, {examples!r})
+from ping import ping
+
+@contextlib.contextmanager
+def lifespan(server):
+    yield
+    print("served", server.stats().messages, "closed", dict(server.stats().closed), flush=True)
+
+server = Server(ping, framing=Lines(b"\\r\\n"), blocking=False, lifespan=lifespan)
+"""
+
+
+class Clients:
+    """``redis-benchmark`` again and again, a connection for each PING, until it is enough; each error is kept."""
+
+    def __init__(self, *where: str) -> None:
+        benchmark = shutil.which("redis-benchmark")
+        assert benchmark, "redis-benchmark is missing: script/test installs it (Debian: apt-get install redis-tools)"
+        self._command = [benchmark, *where, "-t", "ping_inline", "-c", "10", "-k", "0", "-n", "200", "--csv"]
+        self.rounds = 0
+        self.errors: list[str] = []
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> Clients:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._enough.set()
+        self._thread.join(30)
+
+    def _run(self) -> None:
+        while not self._enough.is_set():
+            done = subprocess.run(self._command, capture_output=True, text=True, timeout=30, check=False)
+            if done.returncode or "PING_INLINE" not in done.stdout:
+                self.errors.append(done.stdout + done.stderr)
+                return
+            self.rounds += 1
+
+    def wait_for_rounds(self, count: int) -> None:
+        wanted = self.rounds + count
+        wait_until(lambda: self.rounds >= wanted or self.errors, timeout=30)
+
+
+@contextlib.contextmanager
+def opened(kind: str, folder: Path) -> Iterator[tuple[socket.socket, list[str]]]:
+    """A listening socket, as a supervisor holds it, and how ``redis-benchmark`` finds it."""
+    if kind == "tcp":
+        with socket.create_server(("127.0.0.1", 0), backlog=512) as sock:
+            yield sock, ["-h", "127.0.0.1", "-p", str(sock.getsockname()[1])]
+        return
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(folder / "s"))
+        sock.listen(512)
+        yield sock, ["-s", str(folder / "s")]
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+def test_redis_benchmark_runs_across_the_change_and_nobody_is_refused(kind: str, folder: Path) -> None:
+    (folder / "counted.py").write_text(COUNTED.format(examples=str(Path(__file__).parents[2] / "examples")))
+    with opened(kind, folder) as (sock, where), contextlib.ExitStack() as stack:
+        number = sock.fileno()
+
+        def serving() -> PythonProcess:
+            arguments = (*SERVE, "counted", "--fd", str(number), "--admin", "off", "--drain-spread", "1s")
+            process = stack.enter_context(PythonProcess(*arguments, cwd=folder, pass_fds=[number]))
+            process.wait_for_line("Ctrl-C")
+            return process
+
+        old = serving()
+        with Clients(*where) as clients:
+            clients.wait_for_rounds(2)
+            new = serving()
+            clients.wait_for_rounds(1)
+            old.signal(signal.SIGTERM)
+            assert old.wait() == 0
+            clients.wait_for_rounds(2)
+        assert clients.errors == []
+        new.signal(signal.SIGTERM)
+        assert new.wait() == 0
+        for process in (old, new):
+            assert int(process.wait_for_line("served ").split()[1]) >= 200
+            assert "refused" not in process.output
+
+
+# What the commands do -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server with an admin side that the commands find."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.delenv("MOORING_ADMIN_TOKEN", raising=False)
+    binds = ["tcp://127.0.0.1:0", f"unix:{folder}/s"]
+    with Server(lambda connection, message: message, bind=binds, name="meters") as server:
+        with AdminSide([server], Place("127.0.0.1", 0)) as side:
+            leave_word(Running(os.getpid(), side.url, side.token))
+            yield server
+
+
+def mooring(*arguments: str, code: int = 0) -> str:
+    done = CliRunner().invoke(group, arguments, catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def test_the_command_listeners_suspends_and_resumes_one_or_all(server: Server) -> None:
+    tcp, local = map(str, server.addresses)
+    assert mooring("listeners", "suspend", tcp) == f"new connections on {tcp} wait until accepting is resumed\n"
+    expected = [[tcp, "suspended", "0", "accepted"], [local, "accepting", "0", "accepted"]]
+    # The numbers are made once a second for all who look.
+    wait_until(lambda: [line.split() for line in mooring("listeners", "list").splitlines()] == expected)
+    mooring("listeners", "suspend")
+    assert not server.accepting
+    assert mooring("listeners", "resume", local) == f"new connections on {local} are accepted\n"
+    assert [one.accepting for one in server.stats().listeners] == [False, True]
+    mooring("listeners", "resume")
+    assert all(one.accepting for one in server.stats().listeners)
+    assert "it listens on tcp://" in mooring("listeners", "suspend", "tcp://127.0.0.1:1", code=1)
+
+
+def test_the_command_drain_has_times_of_its_own(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[dict[str, float]] = []
+    monkeypatch.setattr(server, "stop", lambda **times: stopped.append(times))
+    mooring("drain", "--spread", "1m", "--timeout", "5", "--grace", "0")
+    wait_until(lambda: stopped == [{"spread": 60.0, "timeout": 5.0, "grace": 0.0}])
+    assert "write a time such as 30s or 5m, or 0" in mooring("drain", "--spread", "-1s", code=2)
+    monkeypatch.undo()
+
+
+def readyz(port: int) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def test_readyz_fails_in_the_grace_of_a_drain_while_devices_are_served(folder: Path) -> None:
+    (folder / "app.py").write_text("from mooring import Server\nserver = Server(lambda connection, message: message)\n")
+    arguments = (*SERVE, "app", "--bind", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0", "--drain-grace", "1h")
+    with PythonProcess(*arguments, cwd=folder) as process:
+        process.wait_for_line("Ctrl-C")
+        port = int(process.wait_for_line("dashboard").split("127.0.0.1:")[1].split("/")[0])
+        address = process.wait_for_line("listening").split()[1]
+        assert readyz(port)[0] == 200
+        process.signal(signal.SIGTERM)
+        process.wait_for_line("from 3600.0 s on")
+        wait_until(lambda: readyz(port)[0] == 503)
+        assert b"state failed: stopping" in readyz(port)[1]
+        with Device(address) as device:
+            device.send(b"hello")
+            assert device.recv() == b"hello"
