@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +116,32 @@ def test_redis_benchmark_runs_across_the_change_and_nobody_is_refused(kind: str,
         for process in (old, new):
             assert int(process.wait_for_line("served ").split()[1]) >= 200
             assert "refused" not in process.output
+
+
+def test_the_holder_of_deploy_replaces_the_server_on_hup_and_keeps_the_old_one_if_the_new_one_fails(
+    folder: Path,
+) -> None:
+    counted = COUNTED.format(examples=str(Path(__file__).parents[2] / "examples"))
+    (folder / "counted.py").write_text(counted)
+    holder = str(Path(__file__).parents[2] / "deploy" / "hold-socket.py")
+    serve = (sys.executable, *SERVE, "counted", "--admin", "off", "--drain-spread", "500ms")
+    with PythonProcess(holder, str(folder / "s"), *serve, cwd=folder) as process:
+        first = process.wait_for_line("is ready")
+        with Clients("-s", str(folder / "s")) as clients:
+            clients.wait_for_rounds(1)
+            (folder / "counted.py").write_text("raise SystemExit(1)")
+            process.signal(signal.SIGHUP)
+            process.wait_for_line("hold-socket: not ready, code 4")
+            clients.wait_for_rounds(1)
+            (folder / "counted.py").write_text(counted)
+            process.signal(signal.SIGHUP)
+            taken = process.wait_for_line("has taken over; the old one ended with 0", timeout=40)
+            clients.wait_for_rounds(1)
+        assert clients.errors == []
+        assert first.split()[2] != taken.split()[2]
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+        assert process.output.count("served ") == 2
 
 
 # What the commands do -------------------------------------------------------------------------------------------------
