@@ -47,28 +47,46 @@ class Holder:
     """
 
     def __init__(self, sock: socket.socket, command: list[str]) -> None:
-        self._descriptor = sock.fileno()
-        self._command = [*command, "--fd", str(self._descriptor)]
+        self._socket = sock
+        self._command = [*command, "--fd", str(sock.fileno())]
         self._count = 0
+        self._told: dict[int, socket.socket] = {}  # where servers tell how they are, by process
 
     def start(self) -> subprocess.Popen[bytes] | None:
         """A server that is ready, or None: it did not become so."""
         self._count += 1
         name = f"hold-socket-{os.getpid()}-{self._count}"
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:  # as sd_notify(3) does it
-            told.bind(f"\0{name}")
-            told.settimeout(0.2)
-            environment = {**os.environ, "NOTIFY_SOCKET": f"@{name}"}
-            server = subprocess.Popen(self._command, pass_fds=[self._descriptor], env=environment)  # noqa: S603
-            deadline = time.monotonic() + READY_TIMEOUT
-            while server.poll() is None and time.monotonic() < deadline:
-                with contextlib.suppress(TimeoutError):
-                    if b"READY=1" in told.recv(4096):
-                        return server
+        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)  # as sd_notify(3) does it
+        told.bind(f"\0{name}")
+        told.settimeout(0.2)
+        environment = {**os.environ, "NOTIFY_SOCKET": f"@{name}"}
+        server = subprocess.Popen(self._command, pass_fds=[self._socket.fileno()], env=environment)  # noqa: S603
+        self._told[server.pid] = told
+        deadline = time.monotonic() + READY_TIMEOUT
+        while server.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(TimeoutError):
+                if b"READY=1" in told.recv(4096):
+                    told.setblocking(False)
+                    return server
         if server.poll() is None:
             server.kill()
-        print(f"hold-socket: not ready, code {server.wait()}", file=sys.stderr, flush=True)
+        print(f"hold-socket: not ready, code {self.wait(server)}", file=sys.stderr, flush=True)
         return None
+
+    def hear(self) -> None:
+        """Take what the servers have told since: what nobody takes would hold them up."""
+        for told in self._told.values():
+            with contextlib.suppress(BlockingIOError):
+                while told.recv(4096):
+                    pass
+
+    def wait(self, server: subprocess.Popen[bytes]) -> int:
+        """Wait for the end of a server; its exit code."""
+        while server.poll() is None:
+            self.hear()
+            time.sleep(0.1)
+        self._told.pop(server.pid).close()
+        return int(server.returncode)
 
 
 def main(where: str, *command: str) -> int:
@@ -85,22 +103,28 @@ def main(where: str, *command: str) -> int:
         try:
             got = signals.get(timeout=0.5)
         except queue.Empty:
+            holder.hear()
             if server.poll() is None:
                 continue
-            if server.returncode in MISTAKES:
-                return server.returncode
-            time.sleep(1.0)
-            server = holder.start() or server
+            code = holder.wait(server)
+            if code in MISTAKES:
+                return code
+            while (successor := holder.start()) is None:
+                with contextlib.suppress(queue.Empty):
+                    if signals.get(timeout=1.0) != signal.SIGHUP:
+                        return 3
+            server = successor
             continue
         if got != signal.SIGHUP:
             server.send_signal(signal.SIGTERM)
-            return server.wait()
+            return holder.wait(server)
         successor = holder.start()
         if successor is not None:
             server.send_signal(signal.SIGTERM)
-            code = server.wait()
+            code = holder.wait(server)
             server = successor
-            print(f"hold-socket: process {server.pid} has taken over; the old one ended with {code}", file=sys.stderr)
+            said = f"hold-socket: process {server.pid} has taken over; the old one ended with {code}"
+            print(said, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -61,10 +62,22 @@ def test_who_has_not_said_a_word_yet_is_the_last_to_go_and_is_answered(model: st
             talker.send(b"hello")
             talker.recv()
         with stopping(server, spread=1.0):
+            wait_until(lambda: server._loop._stopping)  # type: ignore[union-attr]
             newcomer.send(b"first word")
             assert newcomer.recv() == b"first word"
         assert ended[-1] == numbers[0]
         assert sorted(ended) == numbers
+
+
+def test_who_was_accepted_in_the_very_turn_in_which_the_drain_began_is_answered() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, Server(echo, bind=HERE) as server:
+        loop = server._loop
+        assert loop is not None
+        loop.post(lambda: (loop.adopt(theirs), loop._stop(1.0, lambda connection: None)))  # type: ignore[arg-type, return-value]
+        ours.sendall(b"hello\n")
+        ours.settimeout(10)
+        assert ours.recv(100) == b"hello\n"
 
 
 def test_the_hearts_of_those_who_wait_for_their_turn_go_on_beating() -> None:

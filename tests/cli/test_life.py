@@ -28,6 +28,7 @@ from mooring import Server
 
 def echo(connection, message):
     if message == b"slow":
+        print("it is slow", flush=True)
         time.sleep(60)
     logging.getLogger("app").debug("debug %s", len(message))
     return message
@@ -85,6 +86,7 @@ def test_the_command_drain_is_the_same_as_term_and_twice_is_harmless(
     with PythonProcess(*SERVE, "app", "--admin", "127.0.0.1:0", cwd=app) as process:
         with Device(address_of(process)) as device:
             device.send(b"slow")
+            process.wait_for_line("it is slow")
             client = find_client(None, None)
             for _ in range(2):
                 client.post("/drain", timeout=2)
@@ -99,6 +101,7 @@ def test_the_drain_ends_after_its_timeout_whatever_runs(app: Path) -> None:
         with Device(address_of(process)) as device:
             device.send(b"slow")
             device.send(b"x")
+            process.wait_for_line("it is slow")
             process.signal(signal.SIGTERM)
             assert process.wait() == 0
         assert "did not end within 0.3 s" in process.output

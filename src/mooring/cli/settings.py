@@ -51,7 +51,8 @@ def settings_options(function: Function) -> Function:
         multiple=True,
         metavar="N",
         type=click.IntRange(0, 999_999_999),
-        help="Listen on this socket, which was inherited: the same as --bind fd://N; may be given several times.",
+        help="Listen on this socket, which was inherited: the same as --bind fd://N.  [env: MOORING_BIND=fd://N; may "
+        "be given several times]",
     )
     function = config(set_any(descriptors(function)))
     for field in reversed(fields().values()):

@@ -227,6 +227,7 @@ class Loop:
         self._polled = self._now = time.monotonic()
         self.leader: int | None = None
         self._stopping = False
+        self._last_turn = 0  # the highest id of those who have a turn to be closed when the loop stops
         self._forced = False
         self._over = False
         self._woken = False
@@ -514,7 +515,7 @@ class Loop:
             self._table.remove(connection)
             self.connections.discard(connection)
             return
-        if self._stopping:
+        if self._stopping and connection.id > self._last_turn:
             connection.end(CloseReason.STOP, "the server stops", dropping=True)
         self.model.admitted(connection)
         self.look(connection)
@@ -988,6 +989,7 @@ class Loop:
         self.openings.close()
         # Those who have just come are the last: their first message is on its way, and is answered yet.
         waiting = sorted(self._table.snapshot(), key=lambda connection: not connection._messages)
+        self._last_turn = max((connection.id for connection in waiting), default=0)
         steps = max(1, min(len(waiting), int(spread / SPREAD_STEP)))
         count, interval = math.ceil(len(waiting) / steps), spread / steps
 
