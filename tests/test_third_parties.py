@@ -8,15 +8,13 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from certificates import Authority
 from waiting import wait_until
 
-pytest.importorskip("mooring.net.proxy_protocol", reason="TLS and the PROXY protocol are not in this tree yet")
-
-from certificates import Authority
-
-from mooring import TLS, Client, Connection, ProxyProtocol, Server
+from mooring import TLS, Client, Connection, Server
 
 HAPROXY = """
 global
@@ -46,6 +44,13 @@ def who(connection: Connection, message: bytes) -> bytes:
     return message + b" from " + str(connection.peer).encode()
 
 
+@pytest.fixture
+def announced() -> Any:
+    """What a server needs to know of the haproxy in front of it."""
+    module = pytest.importorskip("mooring.net.proxy_protocol", reason="the PROXY protocol is not in this tree yet")
+    return module.ProxyProtocol(2, trusted="127.0.0.1/32")
+
+
 def program(name: str, package: str) -> str:
     found = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/bin")
     assert found, f"{name} is missing: script/test installs it (Debian: apt-get install {package})"
@@ -67,9 +72,8 @@ def haproxy(server: Server, folder: Path) -> Iterator[int]:
             process.wait()
 
 
-def test_haproxy_tells_the_clients_address_and_its_health_checks_are_no_clients(folder: Path) -> None:
-    proxy = ProxyProtocol(2, trusted="127.0.0.1/32")
-    with Server(who, bind="tcp://127.0.0.1:0", proxy_protocol=proxy) as server, haproxy(server, folder) as port:
+def test_haproxy_tells_the_clients_address_and_its_health_checks_are_no_clients(folder: Path, announced: Any) -> None:
+    with Server(who, bind="tcp://127.0.0.1:0", proxy_protocol=announced) as server, haproxy(server, folder) as port:
         for _ in range(2):
             with socket.create_connection(("127.0.0.1", port), source_address=("127.0.0.7", 0)) as client:
                 client.sendall(b"hello\n")
@@ -79,9 +83,9 @@ def test_haproxy_tells_the_clients_address_and_its_health_checks_are_no_clients(
         assert server.stats().refused == 0
 
 
-def test_haproxy_passes_tls_through_behind_its_header(folder: Path, authority: Authority) -> None:
+def test_haproxy_passes_tls_through_behind_its_header(folder: Path, authority: Authority, announced: Any) -> None:
     pair = authority.server
-    options = {"tls": TLS(pair.certificate, pair.key), "proxy_protocol": ProxyProtocol(2, trusted="127.0.0.1/32")}
+    options = {"tls": TLS(pair.certificate, pair.key), "proxy_protocol": announced}
     with Server(who, bind="tls://127.0.0.1:0", **options) as server, haproxy(server, folder) as port:
         with Client(f"tls://127.0.0.1:{port}", tls=authority.believing) as client:
             client.send(b"hello")
