@@ -152,7 +152,7 @@ class Stampede(ConnectionHandler):
         elif action is Action.LATER:
             pending: Pending[bytes | None] = Pending()
             LATER.put(lambda: pending.complete(answer(asked, Status.DONE)))
-            return pending  # type: ignore[return-value]
+            return pending
         elif action is Action.LEASE:
             return answer(asked, ask_database(server.database))
         elif action is Action.STORE:
