@@ -15,7 +15,7 @@ from fuzz.choices import Choices
 from fuzz.gateway_model import Answer, Item, ModelDevice, error
 from mooring.db import Lease
 from mooring.gateway import Gateway
-from mooring.gateway.messages import LARGEST_BLOCK
+from mooring.gateway.messages import LARGEST_BLOCK, LEAST_BLOCK
 
 PATIENCE: Final = 15.0
 MOST_CONNECTIONS: Final = 5
@@ -210,7 +210,9 @@ class Conversation:
         message: dict[str, Any] = {"op": "upload", "name": "u", "sha256": sha256, "total": total, "offset": offset}
         if block is not None:
             message["data"] = b64encode(block).decode()
-        if talk.device is None:
+        if block is not None and len(block) < LEAST_BLOCK and offset + len(block) < total:
+            answer = error("bad_message", of="upload", name="u")
+        elif talk.device is None:
             answer = error("hello_first", of="upload", name="u")
         else:
             answer = talk.device.upload("u", sha256, total, offset, block)
