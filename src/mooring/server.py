@@ -714,6 +714,11 @@ class Server:
         logger.info("TLS: new connections get the certificate %s", _certificate_fact(wanted, context))
 
     @property
+    def certificate_expires_at(self) -> float | None:
+        """When the certificate that new connections get expires, in Unix seconds; None: the server speaks no TLS."""
+        return self._tls_stage.context.not_after if self._tls_stage is not None else None
+
+    @property
     def max_connections(self) -> int:
         """Beyond it new connections are closed at once; may be set while the server runs.
 

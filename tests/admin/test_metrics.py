@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
+from certificates import Authority
 from prometheus_client.parser import text_string_to_metric_families
 from waiting import wait_until
 
-from mooring import Client, Server
+from mooring import TLS, Client, Server
 from mooring.threads.histogram import Histogram
 
 from .conftest import Asker, MakeAdmin, MakeServer, ask_device
@@ -102,3 +105,21 @@ def test_several_servers_are_told_apart_by_a_label(make_server: MakeServer, make
     asker = Asker(make_admin(make_server("one"), make_server("two", model="epoll")).port)
     servers = {dict(labels)["server"] for name, labels in scrape(asker) if name == "mooring_connections"}
     assert servers == {"one", "two"}
+
+
+def test_handshakes_and_the_end_of_the_certificate_are_there(authority: Authority, make_admin: MakeAdmin) -> None:
+    tls = TLS(authority.server.certificate, authority.server.key)
+    with Server(lambda connection, message: message, bind="tls://127.0.0.1:0", tls=tls, name="safe") as server:
+        with Client(server.addresses[0], tls=authority.believing) as client:
+            client.send(b"hello")
+            assert client.recv() == b"hello"
+        with socket.create_connection(("127.0.0.1", server.port)) as plain:
+            plain.sendall(b"hello")
+            assert plain.recv(1) == b""
+        found = scrape(Asker(make_admin(server).port))
+        labels = frozenset({("server", "safe")})
+        assert found["mooring_opened_total", labels] == 1
+        assert found["mooring_openings", labels] == 0
+        assert found["mooring_not_opened_total", labels | {("reason", "tls_not_tls")}] == 1
+        expiry = found["mooring_tls_certificate_expiry_timestamp_seconds", labels]
+        assert expiry == server.certificate_expires_at

@@ -93,6 +93,20 @@ def _of_connections(pairs: Sequence[tuple[Labels, WatchedServer, ServerStats]]) 
     yield accepting
     yield _counter("mooring_refusals", "Connections closed as soon as accepted.", stats, lambda one: one.refused)
     yield _counter("mooring_accept_failures", "Errors of accept().", stats, lambda one: one.accept_failures)
+    yield _gauge("mooring_openings", "Sockets in their TLS handshake, say.", stats, lambda one: one.opening)
+    yield _counter("mooring_opened", "Sockets that became connections after it.", stats, lambda one: one.opened)
+    failed = CounterMetricFamily("mooring_not_opened", "Sockets that did not.", labels=["server", "reason"])
+    expiry = GaugeMetricFamily(
+        "mooring_tls_certificate_expiry_timestamp_seconds", "When the certificate expires.", labels=["server"]
+    )
+    for labels, watched, one in pairs:
+        for reason, count in one.not_opened.items():
+            failed.add_metric([*labels, reason], count)
+        expires = watched.server.certificate_expires_at
+        if expires is not None:
+            expiry.add_metric(labels, expires)
+    yield failed
+    yield expiry
     closes = CounterMetricFamily("mooring_closes", "Connections that ended.", labels=["server", "reason"])
     errors = CounterMetricFamily("mooring_protocol_errors", "Messages refused.", labels=["server", "reason"])
     for labels, watched, one in pairs:
