@@ -74,8 +74,8 @@ def page(admin: AdminSide, open_page: OpenPage) -> Page:
 
 
 def keep_screenshot(page: Page, name: str) -> None:
-    """For people to look at, where MOORING_TEST_ARTEFACTS names a folder."""
-    folder = os.environ.get("MOORING_TEST_ARTEFACTS")
+    """For people to look at, where TEST_ARTEFACTS names a folder."""
+    folder = os.environ.get("TEST_ARTEFACTS")
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / f"{name}.png").write_bytes(page.screenshot(full_page=True))
