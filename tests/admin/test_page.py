@@ -221,9 +221,7 @@ def test_a_trace_shows_the_frames_of_a_real_conversation(
         expect(rows).to_have_count(3, timeout=PATIENCE)
         out, served, into = (row.locator("td").all_inner_texts() for row in rows.all())  # the latest first
         assert into[1:3] == ["→", f"ping .{EVIL}.\n70 69 6e 67 20 01 {EVIL.encode().hex(' ')} 0a"]
-        assert served[1:3] == ["✓", f"ping .{EVIL}"]
-        assert served[3].startswith("ping (")
-        assert served[4] == "loop"
+        assert served[1:5] == ["✓", f"ping .{EVIL}", "ping", "loop"]
         assert served[5].endswith(" ms")
         assert out[1:3] == ["←", "pong.\n70 6f 6e 67 0a"]
         assert page.locator("img").count() == 0
