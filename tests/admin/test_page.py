@@ -75,8 +75,8 @@ def page(admin: AdminSide, open_page: OpenPage) -> Page:
 
 
 def keep_screenshot(page: Page, name: str) -> None:
-    """For people to look at, where MOORING_TEST_ARTEFACTS names a folder."""
-    folder = os.environ.get("MOORING_TEST_ARTEFACTS")
+    """For people to look at, where TEST_ARTEFACTS names a folder."""
+    folder = os.environ.get("TEST_ARTEFACTS")
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
         (Path(folder) / f"{name}.png").write_bytes(page.screenshot(full_page=True))
@@ -217,7 +217,8 @@ def test_a_trace_shows_the_frames_of_a_real_conversation(
     page = open_page(make_admin(server, **parts_of([server])).url_with_token)
     with Client(str(server.addresses[0])) as client:
         ask_device(client, b"login " + EVIL.encode())
-        page.locator("#table button.name").first.click()
+        page.locator("#table").scroll_into_view_if_needed()  # what nobody sees is not asked for
+        page.locator("#table button.name", has_text=EVIL).click()
         page.click("#one-trace")
         wait_until(lambda: server.connections.watcher is not None)
         client.send(b"ping \x01" + EVIL.encode())
@@ -226,9 +227,7 @@ def test_a_trace_shows_the_frames_of_a_real_conversation(
         expect(rows).to_have_count(3, timeout=PATIENCE)
         out, served, into = (row.locator("td").all_inner_texts() for row in rows.all())  # the latest first
         assert into[1:3] == ["→", f"ping .{EVIL}.\n70 69 6e 67 20 01 {EVIL.encode().hex(' ')} 0a"]
-        assert served[1:3] == ["✓", f"ping .{EVIL}"]
-        assert served[3].startswith("ping (")
-        assert served[4] == "loop"
+        assert served[1:5] == ["✓", f"ping .{EVIL}", "ping", "loop"]
         assert served[5].endswith(" ms")
         assert out[1:3] == ["←", "pong.\n70 6f 6e 67 0a"]
         assert page.locator("img").count() == 0

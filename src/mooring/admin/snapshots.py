@@ -279,7 +279,7 @@ def alerts(servers: Sequence[ServerNumbers]) -> list[Alert]:
         if server.loop_lag is not None and server.loop_lag > LOOP_IS_LATE:
             found.append(Alert("serious", server.id, f"the loop answers late: {server.loop_lag:.2f} s"))
         if counts.limit and counts.open >= 0.9 * counts.limit:
-            found.append(Alert("serious", server.id, f"{counts.open} of {counts.limit} connections are in use"))
+            found.append(Alert("serious", server.id, f"{counts.open:,} of {counts.limit:,} connections are in use"))
         if threads is not None and threads.paused:
             found.append(Alert("warning", server.id, "the thread pool is paused: no handler starts"))
         if threads is not None and threads.stuck:
@@ -304,5 +304,5 @@ def alerts(servers: Sequence[ServerNumbers]) -> list[Alert]:
 
 def _process_alerts(descriptors: int, limit: int) -> list[Alert]:
     if limit > 0 and descriptors > DESCRIPTORS_ARE_FEW * limit:
-        return [Alert("serious", None, f"{descriptors} of {limit} file descriptors are in use (ulimit -n)")]
+        return [Alert("serious", None, f"{descriptors:,} of {limit:,} file descriptors are in use (ulimit -n)")]
     return []
