@@ -41,7 +41,8 @@ def write_plots(results: Results, folder: Path) -> list[Path]:
             path.write_text(bar_chart(f"{benchmark}, {case}", _axis(bars[0]), bars))
             written.append(path)
     for course in results.courses.values():
-        path = folder / f"{_file_name(course.benchmark, course.case, 'over time')}.svg"
+        measure = "chart" if course.doubles else "over time"
+        path = folder / f"{_file_name(course.benchmark, course.case, measure)}.svg"
         path.write_text(course_chart(course))
         written.append(path)
     return written
