@@ -24,7 +24,7 @@ SEED = random.randrange(1 << 32)
 def test_whatever_clients_do_every_byte_is_right_and_everything_is_given_back(
     session: Session, folder: Path, model: str
 ) -> None:
-    size = Size(seconds=1.0, connections=20, seed=SEED)
+    size = Size(seconds=0.8, connections=20, seed=SEED)
     stampede.measure(session, size, [model], f"sqlite:///{folder}/stampede.db")
     figures = {figure.key.measure: figure.median for figure in session.results.figures()}
     assert figures["answers"] > 20
