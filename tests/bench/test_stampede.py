@@ -102,7 +102,7 @@ def test_an_acknowledged_row_that_is_not_stored_is_missed(session: Session, fold
 def test_what_is_not_given_back_is_said(session: Session) -> None:
     one = One(session, Size(1.0, 1, SEED), "hybrid", "", None)
     before = stampede.Left(8, 11, 0, 0)
-    after = stampede.Left(9, 12, stampede.MEMORY_LIMIT + 1, stampede.BLOCKS_LIMIT + 1)
+    after = stampede.Left(9, 14, stampede.MEMORY_LIMIT + 1, stampede.BLOCKS_LIMIT + 1)
     one._judge(before, after, {"faults": ["f"], "connected": 3, "lost": 1, "open": 1})
     assert [fault.split(":")[0] for fault in one._faults] == [
         "f",
