@@ -211,6 +211,8 @@ class Soak:
 
     def _look(self, server: ServerProcess, figures: Path) -> None:
         sql = "SELECT COUNT(*) FROM information_schema.processlist WHERE user = 'bench'"
+        if not server.running:
+            raise server.failed("ended by itself")
         try:
             sample = Sample(
                 at=self._now,
