@@ -295,7 +295,7 @@ class Connection:
     @property
     def peer(self) -> Address:
         """The other end's address; IPv4-mapped addresses are shown as IPv4."""
-        return unpack_address(self._socket.family, self._peer)
+        return unpack_address(self._peer)
 
     @property
     def local(self) -> Address:
