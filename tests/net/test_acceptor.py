@@ -18,6 +18,8 @@ from mooring import Client, ConnectionClosed, Server
 from mooring.net.acceptor import Acceptor
 from mooring.net.address import Address
 from mooring.net.connection import Connection
+from mooring.net.gate import Gate
+from mooring.net.limits import Limits
 from mooring.net.listener import Listener
 from mooring.net.rare import RareLog
 
@@ -32,6 +34,8 @@ class ScriptedSocket:
     def __init__(self) -> None:
         self.script: list[int | socket.socket] = []
         self.calls = 0
+
+    family = socket.AF_INET
 
     def fileno(self) -> int:
         return 1000
@@ -56,12 +60,14 @@ class Bench:
         self.socket = ScriptedSocket()
         self.adopted: list[socket.socket] = []
         self.room = True
+        self.gate = Gate(Limits(), None)
         self.watchers: dict[int, Callable[[], None]] = {}
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.acceptor = Acceptor(
             [Listener(self.socket, Address("127.0.0.1", 7000))],  # type: ignore[arg-type]
             adopt=lambda sock, peer, listener: self.adopted.append(sock),
             has_room=lambda: self.room,
+            gate=self.gate,
             watch=self.watchers.__setitem__,
             unwatch=self.watchers.__delitem__,
             call_later=lambda delay, function: self.timers.append((delay, function)),
@@ -164,7 +170,7 @@ def test_the_reserve_descriptor_lets_the_client_in_the_queue_go(bench: Bench) ->
     bench.socket.script = [errno.EMFILE, turned_away]
     bench.ready()
     assert turned_away.fileno() == -1
-    assert bench.acceptor.refused == 1
+    assert bench.gate.refusals.counts() == {"descriptors": 1}
     assert bench.adopted == []
     assert bench.acceptor._reserve is not None  # taken again
 
