@@ -15,7 +15,7 @@ from processes import PythonProcess
 from waiting import wait_until
 
 from mooring import Client, ConnectionClosed, Server
-from mooring.net.acceptor import Acceptor
+from mooring.net.acceptor import PACE_STEP, Acceptor
 from mooring.net.address import Address
 from mooring.net.connection import Connection
 from mooring.net.gate import Gate
@@ -32,7 +32,7 @@ class ScriptedSocket:
     """A listening socket whose ``accept`` does what the test wrote down: an errno, or a socket."""
 
     def __init__(self) -> None:
-        self.script: list[int | socket.socket] = []
+        self.script: list[int | socket.socket | tuple[socket.socket, Any]] = []
         self.calls = 0
 
     family = socket.AF_INET
@@ -47,7 +47,7 @@ class ScriptedSocket:
         step = self.script.pop(0)
         if isinstance(step, int):
             raise OSError(step, os.strerror(step))
-        return step, ("192.0.2.1", 5)
+        return step if isinstance(step, tuple) else (step, ("192.0.2.1", 5))
 
     def close(self) -> None:
         pass
@@ -306,6 +306,23 @@ def test_the_limit_holds_when_many_come_in_one_turn() -> None:
         wait_until(lambda: server.stats().accepted == 20)
         assert server.stats().refused == 17
         wait_until(lambda: len(server.connections) == 3)
+
+
+# The pace -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_pace_is_that_of_the_connections_that_are_let_in(bench: Bench) -> None:
+    bench.gate.limit(Limits(connects_per_second=10, deny="198.51.100.0/24"))
+    flood = [(bench.new_socket(), ("198.51.100.1", 5)) for _ in range(20)]
+    welcome = [(bench.new_socket(), ("192.0.2.1", 5)) for _ in range(2)]
+    bench.socket.script = [*flood, *welcome]
+    bench.ready()
+    assert bench.acceptor.accepted == 21  # of these one was welcome, and now the listeners rest
+    assert len(bench.adopted) == 1
+    assert not bench.watchers
+    assert PACE_STEP <= bench.rest() <= 0.1
+    bench.ready()
+    assert len(bench.adopted) == 2
 
 
 # Suspending -----------------------------------------------------------------------------------------------------------

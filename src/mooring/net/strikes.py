@@ -52,8 +52,8 @@ class Strikes:
                 kind = OTHER
             self._counts[kind] += 1
             is_out = limits.strikes is not None and key is not None and self._add_locked(key, limits, now)
-        detail = f"refused for {limits.strike_time:g} s from here on" if is_out else ""
-        self._lines.log(logging.WARNING if is_out else logging.INFO, f"bad {kind}", packed, "strike", detail)
+        why, detail = ("refused", f"for {limits.strike_time:g} s from here on") if is_out else ("strike", "")
+        self._lines.log(logging.WARNING if is_out else logging.INFO, f"bad {kind}", packed, why, detail)
 
     def _add_locked(self, key: Hashable, limits: Limits, now: float) -> bool:
         count, window_ends = self._offenders.pop(key, (0, 0.0))
