@@ -7,15 +7,17 @@ import ipaddress
 import logging
 import random
 import socket
+import ssl
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import Authority
 from waiting import wait_until
 
-from mooring import Client, Connection, Limits, ProxyProtocol, Server
+from mooring import TLS, Client, Connection, Limits, ProxyProtocol, Server
 from mooring.framing import Framing, LengthPrefixed, Lines
 from mooring.net.proxy_header import SIGNATURE
 
@@ -143,6 +145,55 @@ def test_a_connection_of_the_balancers_own_keeps_its_address_and_no_limit_holds_
         client = balancer.connect(server, LOCAL[version])
         assert says(client, b"who").startswith(b"tcp://127.0.0.1:")
     assert server.stats().refused == 0
+
+
+@pytest.mark.parametrize("model", ["hybrid", "threads"])
+def test_the_header_comes_before_tls_and_the_handshake_may_follow_in_the_same_piece(
+    balancer: Balancer, version: int, model: str, authority: Authority
+) -> None:
+    pair = authority.server
+    tls_options = {"bind": "tls://127.0.0.1:0", "tls": TLS(pair.certificate, pair.key)}
+    server = balancer.server(version, model=model, limits=Limits(per_address=1), **tls_options)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = authority.believing.wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with socket.create_connection(("127.0.0.1", server.port), 10) as sock:
+        first = header(version)
+        for act in (tls.do_handshake, lambda: tls.write(b"who\n"), lambda: tls.read(1000)):
+            while True:
+                try:
+                    result = act()
+                except ssl.SSLWantReadError:
+                    sock.sendall(first + outgoing.read())
+                    first = b""
+                    incoming.write(sock.recv(65536))
+                else:
+                    break
+            if pending := outgoing.read():
+                sock.sendall(pending)
+        assert result == f"tcp://{CLIENT}:51000\n".encode()
+        with socket.create_connection(("127.0.0.1", server.port), 10) as second, contextlib.suppress(OSError):
+            second.sendall(header(version))
+            assert second.recv(10) == b""  # before anything is computed for it
+        assert server.stats().refusals == {"per_address": 1}
+
+
+def test_a_handshake_that_fails_behind_the_header_counts_against_the_announced_address(
+    balancer: Balancer, authority: Authority
+) -> None:
+    pair = authority.server
+    server = balancer.server(
+        2, bind="tls://127.0.0.1:0", tls=TLS(pair.certificate, pair.key), limits=Limits(strikes=1, per_address=9)
+    )
+    for _ in range(2):
+        with socket.create_connection(("127.0.0.1", server.port), 10) as sock, contextlib.suppress(OSError):
+            sock.sendall(header(2) + b"GET / HTTP/1.1\r\n\r\n")
+            while sock.recv(100):
+                pass
+    wait_until(lambda: server.stats().refusals == {"strikes": 1})
+    assert server.stats().offences == {"handshake": 1}
+    assert server._gate is not None
+    assert server._gate.census is not None
+    wait_until(lambda: not len(server._gate.census))
 
 
 # Who is not let in ----------------------------------------------------------------------------------------------------
