@@ -28,6 +28,8 @@ from .handler import ConnectionHandler, Reply, Router
 from .heartbeat import Heartbeat
 from .net.address import Address
 from .net.connection import CloseReason, Connection, Connections
+from .net.limits import Limits
+from .net.proxy_protocol import ProxyProtocol
 from .net.tls import TLS, PeerCertificate
 from .server import Handler, Server, ServerState, ServerStats, run
 from .threads import Pending, blocking
@@ -46,6 +48,7 @@ __all__ = [
     "FrameError",
     "Handler",
     "Heartbeat",
+    "Limits",
     "MooringError",
     "PeerCertificate",
     "Pending",
@@ -54,6 +57,7 @@ __all__ = [
     "PoolError",
     "PoolTimeout",
     "PoolUnavailable",
+    "ProxyProtocol",
     "QueueFull",
     "Reply",
     "Router",

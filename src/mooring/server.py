@@ -37,10 +37,15 @@ from .models.serving import NeverPaused, Serving
 from .models.thread_per_connection import ThreadPerConnectionModel
 from .net.address import Address, parse_bind
 from .net.connection import CloseReason, Connection, Connections
+from .net.gate import Gate
+from .net.limits import Limits
 from .net.listener import Listener, ListenerStats, open_listeners
 from .net.listeners import Listeners, Listening
 from .net.loop import Loop
 from .net.opening import Stage
+from .net.proxy_protocol import ProxyProtocol
+from .net.proxy_stage import ProxyStage
+from .net.refusals import Refusal
 from .net.timeouts import Timeouts
 from .net.tls import TLS, ServerContext, make_context
 from .net.tls_stage import TLSStage
@@ -59,8 +64,6 @@ OVERFLOWS = ("close", "drop", "block")
 _OPTIONAL_TIMES = ("first_message", "idle", "frame")
 _TIMES = (*_OPTIONAL_TIMES, "write", "close")
 _COUNTS = ("backlog", "max_connections", "inbox_limit", "outbox_limit")
-MOST_OPENINGS = 256
-"""Sockets that may be on the way through the stages of their listeners at the same time."""
 SPREAD_PER_CONNECTION = 0.002
 """Seconds: 500 devices a second come back, to the next process or to another one."""
 FORCED_END = 5.0
@@ -89,6 +92,8 @@ class ServerStats:
         uptime: seconds since ``start``; 0.0 before.
         connections, most_connections: open now, and the most at one time so far.
         accepted, refused: connections since the start; refused ones are closed at once and are among the accepted.
+        refusals: the refused ones by reason; see Refusal.
+        offences: frames that were none, logins and handshakes that failed, by kind; see ``Connection.strike``.
         accept_failures: errors of ``accept``.
         opening, opened, not_opened: sockets on the way through the stages of their listeners (a TLS handshake, say),
             those that went through, and those that did not, by stage and reason.
@@ -111,6 +116,8 @@ class ServerStats:
     most_connections: int
     accepted: int
     refused: int
+    refusals: Mapping[Refusal, int]
+    offences: Mapping[str, int]
     accept_failures: int
     opening: int
     opened: int
@@ -169,6 +176,8 @@ class Server:
             ``connection.server.database``.
         lifespan: called with the server by ``initialize``; its context is left after the drain.
         tls: the certificate and more, for the ``tls://`` addresses; see TLS.
+        limits: how much is taken of whom; see Limits.
+        proxy_protocol: a load balancer in front announces the clients; see ProxyProtocol. None: there is none.
 
     Raises:
         TypeError, ValueError: an argument is wrong; the text says which and what is expected. Nothing is opened.
@@ -199,6 +208,8 @@ class Server:
         database: ConnectionPool | str | None = None,
         lifespan: Callable[[Server], AbstractContextManager[Any]] | None = None,
         tls: TLS | None = None,
+        limits: Limits | None = None,
+        proxy_protocol: ProxyProtocol | None = None,
     ) -> None:
         _check_model(model, overflow, blocking)
         _check_positive(
@@ -210,12 +221,17 @@ class Server:
         _check_counts(required=True, backlog=backlog, inbox_limit=inbox_limit, outbox_limit=outbox_limit)
         _check_counts(max_connections=max_connections)
         _check_objects(framing, heartbeat, lifespan)
+        limits = limits if limits is not None else Limits()
+        _check_limits(limits)
         self._handling = Handling(handler, blocking, route)
         self._blocking = blocking
         self._framing: Framing = framing if framing is not None else Lines()
         self._binds = _parse_binds(bind)
         self._tls = _check_tls(tls, self._binds)
         self._tls_stage: TLSStage | None = None
+        _check_proxy_protocol(proxy_protocol, self._binds)
+        self._limits = limits
+        self._proxy_protocol = proxy_protocol
         self.name = name
         self.model = model
         self.connections = Connections()
@@ -241,6 +257,7 @@ class Server:
         self._resources = contextlib.ExitStack()
         self._listeners: list[Listener] = []
         self._addresses: tuple[Address, ...] = ()
+        self._gate: Gate | None = None
         self._loop: Loop | None = None
         self._loop_ended = threading.Event()
         self._handover: Handover | None = None
@@ -268,7 +285,7 @@ class Server:
         Args:
             arguments: ``bind``, ``model``, ``threads`` (a pool of your own is resized, one that the server made is made
                 anew), ``heartbeat``, ``max_connections``, ``backlog``, ``inbox_limit``, ``outbox_limit``,
-                ``overflow``, ``tls``, and the time-outs.
+                ``overflow``, ``tls``, ``limits``, ``proxy_protocol``, and the time-outs.
 
         Raises:
             RuntimeError: the server has been initialized.
@@ -281,18 +298,23 @@ class Server:
         threads, heartbeat = given.pop("threads", None), given.pop("heartbeat", self._heartbeat)
         binds = _parse_binds(given.pop("bind")) if "bind" in given else self._binds
         tls = _check_tls(given.pop("tls", self._tls), binds)
+        limits = given.pop("limits", self._limits)
+        proxy_protocol = given.pop("proxy_protocol", self._proxy_protocol)
         times = {name: given.pop(f"{name}_timeout") for name in _TIMES if f"{name}_timeout" in given}
         counts = {name: given.pop(name) for name in _COUNTS if name in given}
         if given:
             raise TypeError(f"Server: {', '.join(given)} cannot be replaced")
         _check_model(model, overflow, self._blocking)
         _check_objects(None, heartbeat, None)
+        _check_limits(limits)
+        _check_proxy_protocol(proxy_protocol, binds)
         _check_positive(**{f"{name}_timeout": value for name, value in times.items() if name in _OPTIONAL_TIMES})
         needed = {f"{name}_timeout": value for name, value in times.items() if name not in _OPTIONAL_TIMES}
         _check_positive(required=True, **needed)
         _check_counts(required=True, **counts)
         self._replace_pool(model, threads)
         self._binds, self._overflow, self._heartbeat, self._tls = binds, overflow, heartbeat, tls
+        self._limits, self._proxy_protocol = limits, proxy_protocol
         self._timeouts = replace(self._timeouts, **times, heartbeat=heartbeat.timeout if heartbeat else None)
         for name, value in counts.items():
             setattr(self, f"_{name}", value)
@@ -479,23 +501,28 @@ class Server:
             self._database.create_connections()
         if self._lifespan is not None:
             resources.enter_context(self._lifespan(self))
+        self._gate = Gate(self._limits, self._proxy_protocol)
         self._listeners = open_listeners(self._binds, self._backlog)
         for listener in self._listeners:
             listener.stages = self._stages_of(listener)
         self._addresses = tuple(listener.address for listener in self._listeners)
-        self._loop = self._make_loop()
+        self._loop = self._make_loop(self._gate)
         self._loop.listen(self._listeners)
         self._loop.on_end = self._loop_has_ended
         _servers.add(self)
 
     def _stages_of(self, listener: Listener) -> tuple[Stage, ...]:
         """What the sockets of a listener go through before they are connections."""
-        if not listener.address.tls:
-            return ()
-        assert self._tls_stage is not None
-        return (self._tls_stage,)
+        stages: list[Stage] = []
+        if self._proxy_protocol is not None:
+            assert self._gate is not None
+            stages.append(ProxyStage(self._proxy_protocol, self._gate))
+        if listener.address.tls:
+            assert self._tls_stage is not None
+            stages.append(self._tls_stage)
+        return tuple(stages)
 
-    def _make_loop(self) -> Loop:
+    def _make_loop(self, gate: Gate) -> Loop:
         handling = self._handling
         beats = self._heartbeat if self._heartbeat is not None and self._heartbeat.interval is not None else None
         loop = Loop(
@@ -509,7 +536,7 @@ class Server:
             outbox_limit=self._outbox_limit,
             overflow=self._overflow,
             max_connections=self._max_connections or default_max_connections(),
-            max_openings=MOST_OPENINGS,
+            gate=gate,
             take=self.handle_new_connection,
         )
         pool = self._threads
@@ -620,7 +647,8 @@ class Server:
         called by others, with any connected stream socket, which then belongs to the server.
 
         Args:
-            sock: a connected stream socket.
+            sock: a connected stream socket. Behind a load balancer (``ProxyProtocol``) its ``getpeername`` tells of the
+                balancer; what was announced is ``connection.peer`` of what ``super()`` returns.
 
         Raises:
             RuntimeError: the server does not run.
@@ -737,6 +765,22 @@ class Server:
             self._loop.max_connections = number
 
     @property
+    def limits(self) -> Limits:
+        """How much is taken of whom; may be set while the server runs. What is open stays open.
+
+        Raises:
+            TypeError: set to something else than Limits.
+        """
+        return self._limits
+
+    @limits.setter
+    def limits(self, limits: Limits) -> None:
+        _check_limits(limits)
+        self._limits = limits
+        if self._loop is not None:
+            self._loop.limit(limits)
+
+    @property
     def accepting(self) -> bool:
         """Whether new connections are taken anywhere: not while that is suspended, and only while the server runs."""
         return self._state is ServerState.RUNNING and any(map(self._accepts_on, self._addresses))
@@ -843,7 +887,9 @@ class Server:
             connections=len(self.connections),
             most_connections=self.connections.most,
             accepted=loop.acceptor.accepted if loop else 0,
-            refused=loop.acceptor.refused if loop else 0,
+            refused=loop.gate.refusals.total if loop else 0,
+            refusals=loop.gate.refusals.counts() if loop else {},
+            offences=loop.gate.strikes.counts() if loop else {},
             accept_failures=loop.acceptor.failures if loop else 0,
             opening=len(loop.openings) if loop else 0,
             opened=loop.openings.opened if loop else 0,
@@ -1020,6 +1066,23 @@ def _check_objects(framing: object, heartbeat: object, lifespan: object) -> None
         raise TypeError(f"Server: heartbeat is {heartbeat!r}; it must be a Heartbeat or None")
     if lifespan is not None and not callable(lifespan):
         raise TypeError(f"Server: lifespan is {lifespan!r}; it must be a function (server) -> context manager")
+
+
+def _check_limits(limits: object) -> None:
+    if not isinstance(limits, Limits):
+        raise TypeError(f"Server: limits is {limits!r}; it must be Limits(...)")
+
+
+def _check_proxy_protocol(protocol: object, binds: Sequence[Address]) -> None:
+    if protocol is None:
+        return
+    if not isinstance(protocol, ProxyProtocol):
+        raise TypeError(f"Server: proxy_protocol is {protocol!r}; it must be ProxyProtocol(...) or None")
+    if not protocol.trusted and not all(bind.is_unix for bind in binds):
+        raise ValueError(
+            "Server: proxy_protocol trusts nobody, so nobody could connect; name the networks of the load balancers "
+            "with `trusted` (--proxy-trusted)"
+        )
 
 
 _servers: weakref.WeakSet[Server] = weakref.WeakSet()

@@ -37,6 +37,7 @@ def test_every_number_is_that_of_stats(asker: Asker, server: Server, client: Cli
     pool = server.database.stats()
     assert told["connections"] == {
         "open": 1, "most": 2, "limit": server._loop.max_connections, "accepted": 2, "refused": 0,
+        "refusals": {}, "offences": {},
         "accept_failures": 0, "closed": {"handler": 1},
     }  # fmt: skip
     traffic = told["traffic"]

@@ -146,6 +146,25 @@ def test_hup_takes_over_what_can_be_changed_and_names_the_rest(app: Path) -> Non
         process.wait_for_line("nothing has changed")
 
 
+def test_hup_takes_over_limits_and_a_network_that_is_none_changes_nothing(app: Path) -> None:
+    settings = app / "mooring.toml"
+    settings.write_text("[limits]\nper_address = 7\n")
+    with PythonProcess(*SERVE, "app", cwd=app) as process, Device(address_of(process)) as device:
+        device.send(b"12345")
+        device.recv()
+        settings.write_text('[limits]\ndeny = ["127.0.0.1/8"]\n')
+        process.signal(signal.SIGHUP)
+        process.wait_for_line("'127.0.0.1/8' has bits behind its prefix; write 127.0.0.0/8 for the network")
+        settings.write_text('[limits]\nper_address = 7\ndeny = ["127.0.0.0/8"]\n')
+        process.signal(signal.SIGHUP)
+        process.wait_for_line("taken over: limits.deny")
+        device.send(b"123456")
+        assert device.recv() == b"123456"  # who is in stays in
+        with Device(address_of(process)) as refused:
+            assert list(refused) == []
+        process.wait_for_line("refused a connection from 127.0.0.1: denied")
+
+
 def test_hup_with_wrong_settings_changes_nothing(app: Path) -> None:
     settings = app / "mooring.toml"
     settings.write_text('threads = "1:2"\n')

@@ -9,7 +9,7 @@ import pytest
 from devices import Connect, Device, MakeGateway
 from waiting import wait_until
 
-from mooring import CloseReason, ConnectionClosed
+from mooring import CloseReason, ConnectionClosed, Limits
 from mooring.db import ConnectionPool, Lease, open_pool
 from mooring.gateway import Gateway, server
 from mooring.gateway.store import Store, Unauthorized
@@ -38,6 +38,21 @@ def test_only_a_device_with_its_token_is_let_in(make_gateway: MakeGateway, conne
         assert list(other) == []
     assert connect(gateway).ask(op="hello", device="meter-8", token=token)["code"] == "unauthorized"
     assert device.ask(op="push", seq=2, data=1) == {"op": "ack", "seq": 2}  # nobody has thrown it out
+
+
+def test_wrong_tokens_shut_the_door_to_their_address_and_leave_those_who_are_in(
+    make_gateway: MakeGateway, connect: Connect, sqlite_url: str
+) -> None:
+    gateway = make_gateway(sqlite_url, auth="token", limits=Limits(strikes=2))
+    token = let_in(gateway, "meter-7")
+    device = connect(gateway)
+    assert device.ask(op="hello", device="meter-7", token=token)["op"] == "welcome"
+    for _ in range(2):
+        assert connect(gateway).ask(op="hello", device="meter-7", token="guess")["code"] == "unauthorized"
+    assert list(connect(gateway)) == []
+    assert gateway.stats().offences == {"login": 2}
+    assert gateway.stats().refusals == {"strikes": 1}
+    assert device.ask(op="push", seq=1, data=1) == {"op": "ack", "seq": 1}
 
 
 def test_an_unknown_device_and_a_wrong_token_get_the_same_answer(

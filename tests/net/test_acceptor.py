@@ -16,9 +16,11 @@ from processes import PythonProcess
 from waiting import wait_until
 
 from mooring import Client, ConnectionClosed, Server
-from mooring.net.acceptor import Acceptor
+from mooring.net.acceptor import PACE_STEP, Acceptor
 from mooring.net.address import Address
 from mooring.net.connection import Connection
+from mooring.net.gate import Gate
+from mooring.net.limits import Limits
 from mooring.net.listener import Listener
 from mooring.net.rare import RareLog
 
@@ -31,8 +33,10 @@ class ScriptedSocket:
     """A listening socket whose ``accept`` does what the test wrote down: an errno, or a socket."""
 
     def __init__(self) -> None:
-        self.script: list[int | socket.socket] = []
+        self.script: list[int | socket.socket | tuple[socket.socket, Any]] = []
         self.calls = 0
+
+    family = socket.AF_INET
 
     def fileno(self) -> int:
         return 1000
@@ -44,7 +48,7 @@ class ScriptedSocket:
         step = self.script.pop(0)
         if isinstance(step, int):
             raise OSError(step, os.strerror(step))
-        return step, ("192.0.2.1", 5)
+        return step if isinstance(step, tuple) else (step, ("192.0.2.1", 5))
 
     def close(self) -> None:
         pass
@@ -57,12 +61,14 @@ class Bench:
         self.socket = ScriptedSocket()
         self.adopted: list[socket.socket] = []
         self.room = True
+        self.gate = Gate(Limits(), None)
         self.watchers: dict[int, Callable[[], None]] = {}
         self.timers: list[tuple[float, Callable[[], None]]] = []
         self.acceptor = Acceptor(
             [Listener(self.socket, Address("127.0.0.1", 7000))],  # type: ignore[arg-type]
             adopt=lambda sock, peer, listener: self.adopted.append(sock),
             has_room=lambda: self.room,
+            gate=self.gate,
             watch=self.watchers.__setitem__,
             unwatch=self.watchers.__delitem__,
             call_later=lambda delay, function: self.timers.append((delay, function)),
@@ -165,7 +171,7 @@ def test_the_reserve_descriptor_lets_the_client_in_the_queue_go(bench: Bench) ->
     bench.socket.script = [errno.EMFILE, turned_away]
     bench.ready()
     assert turned_away.fileno() == -1
-    assert bench.acceptor.refused == 1
+    assert bench.gate.refusals.counts() == {"descriptors": 1}
     assert bench.adopted == []
     assert bench.acceptor._reserve is not None  # taken again
 
@@ -301,6 +307,23 @@ def test_the_limit_holds_when_many_come_in_one_turn() -> None:
         wait_until(lambda: server.stats().accepted == 20)
         assert server.stats().refused == 17
         wait_until(lambda: len(server.connections) == 3)
+
+
+# The pace -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_pace_is_that_of_the_connections_that_are_let_in(bench: Bench) -> None:
+    bench.gate.limit(Limits(connects_per_second=10, deny="198.51.100.0/24"))
+    flood = [(bench.new_socket(), ("198.51.100.1", 5)) for _ in range(20)]
+    welcome = [(bench.new_socket(), ("192.0.2.1", 5)) for _ in range(2)]
+    bench.socket.script = [*flood, *welcome]
+    bench.ready()
+    assert bench.acceptor.accepted == 21  # of these one was welcome, and now the listeners rest
+    assert len(bench.adopted) == 1
+    assert not bench.watchers
+    assert PACE_STEP <= bench.rest() <= 0.1
+    bench.ready()
+    assert len(bench.adopted) == 2
 
 
 # Suspending -----------------------------------------------------------------------------------------------------------

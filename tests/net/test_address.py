@@ -115,4 +115,4 @@ def test_what_a_socket_says_becomes_an_address(family: int, sockaddr: object, te
     ],
 )
 def test_a_packed_peer_shows_the_address_that_it_was(family: int, sockaddr: Any, address: Address) -> None:
-    assert unpack_address(family, pack_sockaddr(family, sockaddr)) == address
+    assert unpack_address(pack_sockaddr(family, sockaddr)) == address

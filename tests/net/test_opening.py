@@ -13,7 +13,7 @@ import pytest
 from forks import in_child
 from waiting import wait_until
 
-from mooring import Client, Connection, Server
+from mooring import Client, Connection, Limits, Server
 from mooring.net import opening as module
 from mooring.net.opening import IN, OUT, OpeningFailed, Openings, Stage
 from mooring.net.rare import RareLog
@@ -179,9 +179,8 @@ def test_a_forked_child_closes_those_on_the_way_without_a_word(serve: Serve) -> 
 def test_when_all_places_are_taken_clients_wait_and_those_who_hold_them_too_long_give_way(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mooring.server.MOST_OPENINGS", 4)
     monkeypatch.setattr(module, "PATIENCE_WHEN_FULL", 0.2)
-    server = serve(Word(b"open"))
+    server = serve(Word(b"open"), limits=Limits(handshakes=4))
     with contextlib.ExitStack() as stack:
         for _ in range(20):
             stack.enter_context(Client(server.addresses[0]))

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from ..db.durations import Durations
 from ..db.stats import PoolStats
 from ..net.connection import CloseReason
+from ..net.refusals import Refusal
 from ..server import ServerStats
 from ..threads.histogram import Histogram
 from .process import ProcessMeter
@@ -92,6 +93,7 @@ def _of_connections(pairs: Sequence[tuple[Labels, WatchedServer, ServerStats]]) 
             accepting.add_metric([*labels, str(listener.address)], int(listener.accepting))
     yield accepting
     yield _counter("mooring_refusals", "Connections closed as soon as accepted.", stats, lambda one: one.refused)
+    yield from _of_the_gate(stats)
     yield _counter("mooring_accept_failures", "Errors of accept().", stats, lambda one: one.accept_failures)
     yield _gauge("mooring_openings", "Sockets in their TLS handshake, say.", stats, lambda one: one.opening)
     yield _counter("mooring_opened", "Sockets that became connections after it.", stats, lambda one: one.opened)
@@ -129,6 +131,20 @@ def _of_connections(pairs: Sequence[tuple[Labels, WatchedServer, ServerStats]]) 
             family.add_metric([*labels, "out"], getattr(one, out))
         yield family
     yield _counter("mooring_dropped", "Messages that could not leave any more.", stats, lambda one: one.dropped)
+
+
+def _of_the_gate(stats: Sequence[tuple[Labels, ServerStats]]) -> Iterator[Metric]:
+    """Who was not let in; the kinds of offences are words of the program, never of a peer."""
+    labels = ["server", "reason"]
+    refused = CounterMetricFamily("mooring_connections_refused", "Connections that were not taken.", labels=labels)
+    offences = CounterMetricFamily("mooring_offences", "Bad frames, logins and handshakes.", labels=["server", "kind"])
+    for label, one in stats:
+        for reason in Refusal:
+            refused.add_metric([*label, reason.value], one.refusals.get(reason, 0))
+        for kind, count in sorted(one.offences.items()):
+            offences.add_metric([*label, kind], count)
+    yield refused
+    yield offences
 
 
 def _protocol_errors(watched: WatchedServer, stats: ServerStats) -> dict[str, int]:

@@ -34,13 +34,15 @@ class Server(Struct, frozen=True):
 
 
 class ConnectionCounts(Struct, frozen=True):
-    """The connections of a server in numbers."""
+    """The connections of a server in numbers; ``refusals`` and ``offences`` by reason and kind."""
 
     open: int
     most: int
     limit: int
     accepted: int
     refused: int
+    refusals: dict[str, int]
+    offences: dict[str, int]
     accept_failures: int
     closed: dict[str, int]
 

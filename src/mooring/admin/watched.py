@@ -173,6 +173,8 @@ class WatchedServer:
             limit=loop.max_connections if loop is not None else 0,
             accepted=stats.accepted,
             refused=stats.refused,
+            refusals={reason.value: count for reason, count in stats.refusals.items()},
+            offences=dict(stats.offences),
             accept_failures=stats.accept_failures,
             closed={reason.value: count for reason, count in stats.closed.items()},
         )

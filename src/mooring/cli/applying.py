@@ -13,6 +13,8 @@ from ..gateway.json_lines import JSON_LINES
 from ..gateway.server import DEFAULT_DATABASE, MOST_WAITING, make_heartbeat
 from ..gateway.server import server as make_gateway
 from ..heartbeat import Heartbeat
+from ..net.limits import Limits
+from ..net.proxy_protocol import ProxyProtocol
 from ..net.tls import TLS
 from ..server import Server
 from ..settings import Loaded, Origin, Problem, Settings
@@ -95,6 +97,7 @@ def _gateway(loaded: Loaded) -> Server:
         tls = tls_of(settings)
         if tls is not None:
             options["tls"] = tls
+        options |= _admission(settings, Limits(), None)
         if "codec" in options:
             app_dir = settings.app_dir if settings.app_dir is not UNSET else None
             options["codec"] = check_codec(load_object(options["codec"], "codec", app_dir=app_dir))
@@ -113,6 +116,7 @@ def _configured(server: Server, loaded: Loaded) -> Server:
         tls = tls_of(loaded.settings, server._tls)
         if tls is not None and (len(loaded.settings.targets) < 2 or any(address.tls for address in server._binds)):
             options["tls"] = tls
+        options |= _admission(loaded.settings, server.limits, server._proxy_protocol)
         if loaded.settings.heartbeat is not UNSET:
             options["heartbeat"] = _heartbeat(server, *loaded.settings.heartbeat)
         server.reconfigure(**options)
@@ -157,6 +161,39 @@ def tls_of(settings: Settings, own: TLS | None = None) -> TLS | None:
     if "certificate" not in given:
         raise ValueError("tls: there is no certificate; give --tls-cert, and --tls-key unless the key is in it")
     return TLS(**given)
+
+
+def _admission(settings: Settings, limits: Limits, proxy_protocol: ProxyProtocol | None) -> dict[str, Any]:
+    """Who may come in, as arguments of Server; what the settings leave out is as the server's code has it."""
+    return {"limits": limits_of(settings, limits), "proxy_protocol": proxy_protocol_of(settings, proxy_protocol)}
+
+
+def limits_of(settings: Settings, own: Limits) -> Limits:
+    """What the settings say of limits, in the place of what the server has.
+
+    Raises:
+        ValueError: they make no sense together.
+    """
+    names = [field.name for field in fields(Limits)]
+    values = {name: getattr(settings.limits, name) for name in names}
+    return replace(own, **{name: _plain(value) for name, value in values.items() if value is not UNSET})
+
+
+def proxy_protocol_of(settings: Settings, own: ProxyProtocol | None = None) -> ProxyProtocol | None:
+    """What the settings say of load balancers, in the place of what the server's code says; None: there are none.
+
+    Raises:
+        ValueError: the version is missing.
+    """
+    said = settings.proxy_protocol
+    given = {name: _plain(getattr(said, name)) for name in ("trusted", "timeout") if getattr(said, name) is not UNSET}
+    if said.version is not UNSET:
+        given["version"] = int(said.version.removeprefix("v"))
+    if own is not None:
+        return replace(own, **given)
+    if given and "version" not in given:
+        raise ValueError("proxy_protocol: say which version the load balancer sends, with --proxy-protocol v1 or v2")
+    return ProxyProtocol(**given) if given else None
 
 
 def pool_options(settings: Settings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from ..net.tls import TLS
 from ..running import Life
 from ..server import Server
 from ..settings import Field, Loaded, changes
-from .applying import tls_of
+from .applying import limits_of, tls_of
 from .logs import set_level
 
 logger = logging.getLogger("mooring")
@@ -86,6 +86,8 @@ class Reloader:
                 smallest = sizes.min_size if smallest is UNSET else smallest
                 largest = sizes.max_size if largest is UNSET else largest
                 steps.append(_resizing(server.database, smallest, largest))
+            if any(key.startswith("limits.") for key in keys):
+                steps.append(_setting(server, "limits", limits_of(settings, server.limits)))
             if "max_connections" in keys:
                 steps.append(_setting(server, "max_connections", settings.max_connections))
         if keys & {"drain_timeout", "drain_spread", "drain_grace"}:

@@ -13,7 +13,8 @@ from msgspec import UNSET
 from ..db.url import parse_url
 from ..gateway.server import DEFAULT_DATABASE
 from ..net.address import parse_bind
-from ..settings import BindAddress, DatabaseText, Field, Loaded, fields, load
+from ..net.networks import parse_network
+from ..settings import BindAddress, DatabaseText, Field, Loaded, NetworkText, fields, load
 from .exits import BadSettings
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -21,6 +22,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 CHECKS: Final[Mapping[type, Callable[[str], object]]] = {
     BindAddress: parse_bind,
     DatabaseText: parse_url,
+    NetworkText: parse_network,
 }
 """What is checked by those who open it."""
 

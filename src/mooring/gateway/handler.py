@@ -194,6 +194,8 @@ class DeviceHandler(ConnectionHandler):
                 self._check_certificate(hello.device)
             return gateway.store.devices.log_in(hello.device, time.time(), gateway.most_devices)
         except (TooManyDevices, Unauthorized) as exc:
+            if isinstance(exc, Unauthorized):
+                self.connection.strike("login")
             raise refusal(ErrorCode.UNAUTHORIZED, str(exc), hello) from exc
 
     def _check_certificate(self, name: str) -> None:

@@ -144,6 +144,10 @@ class ThreadPerConnectionModel:
         """Whether there is room for more; if not, the loop notes that the silence is our doing, and tells us."""
         if not connection._reading:
             return False
+        pace = connection._pace
+        if pace is not None and pace.until > time.monotonic():
+            self._loop.attend(connection)
+            return False
         with connection._lock:
             blocked = connection._outbox_size > OUTBOX_MARK or (
                 connection._replies is not None and len(connection._replies) > self._inbox_limit

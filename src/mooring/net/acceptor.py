@@ -7,18 +7,25 @@ import logging
 import os
 import resource
 import socket
+import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from .address import Address
+from .address import Address, pack_sockaddr
+from .gate import Gate
 from .listener import Listener
 from .rare import RareLog
+from .refusals import Refusal
+from .token_bucket import TokenBucket
 
 logger = logging.getLogger("mooring")
 
 ACCEPTS_PER_TURN = 64
 FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 1.0
+
+PACE_STEP = 0.02
+"""Seconds that the listeners rest at least when clients come faster than they may: one timer for some of them."""
 
 OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE}
 OUT_OF_MEMORY = {errno.ENOBUFS, errno.ENOMEM}
@@ -42,8 +49,9 @@ class Acceptor:
 
     Args:
         listeners: what is accepted from.
-        adopt: is given each new socket, its peer's address and its listener.
+        adopt: is given each new socket, its peer's address (packed) and its listener.
         has_room: false while there are as many connections as there may be.
+        gate: says who may come in, and how many in a second.
         watch, unwatch: (un)register a descriptor at the loop.
         call_later: run a function in so many seconds.
         rare: for lines that a client can cause.
@@ -55,6 +63,7 @@ class Acceptor:
         *,
         adopt: Callable[[socket.socket, Any, Listener], None],
         has_room: Callable[[], bool],
+        gate: Gate,
         watch: Callable[[int, Callable[[], None]], None],
         unwatch: Callable[[int], None],
         call_later: Callable[[float, Callable[[], None]], None],
@@ -62,10 +71,10 @@ class Acceptor:
     ) -> None:
         self.listeners = list(listeners)
         self.accepted = 0
-        self.refused = 0
         self.failures = 0
         self._adopt = adopt
         self._has_room = has_room
+        self._gate = gate
         self._watch = watch
         self._unwatch = unwatch
         self._call_later = call_later
@@ -132,7 +141,7 @@ class Acceptor:
             if not listener.watched:
                 return
             try:
-                sock, peer = listener.socket.accept()
+                sock, sockaddr = listener.socket.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as exc:
@@ -148,16 +157,34 @@ class Acceptor:
             self._pause = FIRST_PAUSE
             self.accepted += 1
             listener.accepted += 1
-            if self._has_room():
-                self._adopt(sock, peer, listener)
-            else:
-                self.refuse(sock, "max_connections is reached")
+            peer = pack_sockaddr(listener.socket.family, sockaddr)
+            verdict = self._gate.check_accepted(peer) if self._has_room() else (Refusal.MAX_CONNECTIONS, "")
+            if verdict is not None:
+                self.refuse(sock, peer, *verdict)
+                continue
+            self._adopt(sock, peer, listener)
+            if self._gate.pace is not None:
+                self._keep_pace(self._gate.pace)
 
-    def refuse(self, sock: socket.socket, why: str) -> None:
-        """Close a connection that was not taken, and count it."""
-        self.refused += 1  # before the client can see its end
+    def _keep_pace(self, pace: TokenBucket) -> None:
+        """Rest if the next one would come too soon. Those who were refused have not been charged."""
+        now = time.monotonic()
+        pace.charge(1.0, now)
+        pause = pace.wait(now, 1.0)
+        if pause > 0 and not self._resting:
+            self._rest(max(pause, PACE_STEP))
+
+    def refuse(self, sock: socket.socket, peer: Any, reason: Refusal, detail: str = "") -> None:
+        """Close a connection that was not taken, and count it.
+
+        Args:
+            sock: the connection.
+            peer: its other end's address, packed.
+            reason: why.
+            detail: figures for the log.
+        """
+        self._gate.refusals.note(reason, peer, detail)  # before the client can see its end
         sock.close()
-        self._rare.log(logging.WARNING, "refused", "a new connection was closed at once: %s", why)
 
     def _exhausted(self, listener: Listener, exc: OSError) -> None:
         self.failures += 1
@@ -176,18 +203,21 @@ class Acceptor:
             os.close(self._reserve)
             self._reserve = None
             try:
-                sock, _ = listener.socket.accept()
+                sock, sockaddr = listener.socket.accept()
                 self.accepted += 1
                 listener.accepted += 1
-                self.refused += 1
+                self._gate.refusals.note(Refusal.DESCRIPTORS, pack_sockaddr(listener.socket.family, sockaddr))
                 sock.close()
             except OSError:
                 pass  # somebody else was quicker to take the descriptor
             self._reserve = _open_reserve()
+        self._rest(self._pause)
+        self._pause = min(LONGEST_PAUSE, self._pause * 2)
+
+    def _rest(self, pause: float) -> None:
         self._resting = True
         self._update()
-        self._call_later(self._pause, self._rested)
-        self._pause = min(LONGEST_PAUSE, self._pause * 2)
+        self._call_later(pause, self._rested)
 
     def _rested(self) -> None:
         self._resting = False

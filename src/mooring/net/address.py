@@ -125,19 +125,33 @@ def from_sockaddr(family: int, sockaddr: Any) -> Address:
     return Address(host=host, port=sockaddr[1])
 
 
+IPV6_MARK = 1 << 144
+"""Stands above the 128 bits of an IPv6 address and the 16 of its port, and tells it from an IPv4 one."""
+
+
 def pack_sockaddr(family: int, sockaddr: Any) -> Any:
     """A form of a peer's address that costs a third of the memory, for as long as nobody looks at it.
 
-    IPv4 and IPv6 become one number, address and port; Unix and link-local addresses stay as they are.
+    IPv4 and IPv6 become one number, address and port, which tells by itself what it is: what a load balancer announces
+    may be of another family than the socket. An IPv4-mapped address becomes IPv4. Unix and link-local addresses stay as
+    they are.
     """
-    if family == socket.AF_INET or (family == socket.AF_INET6 and not sockaddr[3]):
+    if family == socket.AF_INET:
         return int.from_bytes(socket.inet_pton(family, sockaddr[0])) << 16 | sockaddr[1]
+    if family == socket.AF_INET6 and not sockaddr[3]:
+        number = int.from_bytes(socket.inet_pton(family, sockaddr[0]))
+        if number >> 32 == 0xFFFF:
+            return (number & 0xFFFFFFFF) << 16 | sockaddr[1]
+        return IPV6_MARK | number << 16 | sockaddr[1]
     return sockaddr
 
 
-def unpack_address(family: int, packed: Any) -> Address:
+def unpack_address(packed: Any) -> Address:
     """The Address of what ``pack_sockaddr`` gave."""
     if isinstance(packed, int):
-        size = 4 if family == socket.AF_INET else 16
-        packed = (socket.inet_ntop(family, (packed >> 16).to_bytes(size)), packed & 0xFFFF)
-    return from_sockaddr(family, packed)
+        if packed & IPV6_MARK:
+            number, family, size = packed ^ IPV6_MARK, socket.AF_INET6, 16
+        else:
+            number, family, size = packed, socket.AF_INET, 4
+        return Address(host=socket.inet_ntop(family, (number >> 16).to_bytes(size)), port=number & 0xFFFF)
+    return from_sockaddr(socket.AF_INET6 if isinstance(packed, tuple) else socket.AF_UNIX, packed)

@@ -35,6 +35,7 @@ from .partial import Partial
 if TYPE_CHECKING:
     from .listeners import Listeners
     from .tap import Tap
+    from .throttle import Pace
     from .tls import PeerCertificate
 
 logger = logging.getLogger("mooring")
@@ -70,6 +71,8 @@ class CloseReason(StrEnum):
     """Another connection was identified by the same name."""
     OVERFLOW = "overflow"
     """More was sent than ``outbox_limit`` allows."""
+    RATE = "rate"
+    """It sent more messages or bytes a second than ``Limits`` allow, and did not stop."""
     REFUSED = "refused"
     """It was not taken at all: no thread could be had for it."""
     STOP = "stop"
@@ -173,6 +176,9 @@ class Engine(Protocol):
     def may_wait(self) -> bool:
         """Whether the calling thread may wait for the loop: false on the loop's own thread."""
 
+    def strike(self, connection: Connection, kind: str) -> None:
+        """The connection's address has offended."""
+
     def count_dropped(self) -> None:
         """Count a message or reply that could not leave any more."""
 
@@ -218,6 +224,7 @@ class Connection:
         "_outbox",
         "_outbox_size",
         "_output_over",
+        "_pace",
         "_partial",
         "_peer",
         "_phase",
@@ -273,6 +280,7 @@ class Connection:
         self._mask = 0
         self._partial: Partial | None = None
         self._eof = False
+        self._pace: Pace | None = None
         self._reading = True
         self._messages = 0
         self._last_received = now
@@ -295,7 +303,7 @@ class Connection:
     @property
     def peer(self) -> Address:
         """The other end's address; IPv4-mapped addresses are shown as IPv4."""
-        return unpack_address(self._socket.family, self._peer)
+        return unpack_address(self._peer)
 
     @property
     def local(self) -> Address:
@@ -486,6 +494,17 @@ class Connection:
     def abort(self) -> None:
         """Reset the connection at once: outbox and messages are dropped. From any thread; twice is harmless."""
         self.end(CloseReason.LOCAL, "aborted", dropping=True, abort=True)
+
+    def strike(self, kind: str) -> None:
+        """Note an offence of the connection's address, such as a failed login; from any thread. The connection stays.
+
+        It is counted and logged; after ``Limits.strikes`` of them new connections of the address are refused for a
+        while. Frames that are none are noted by the server itself.
+
+        Args:
+            kind: a word of the program's own, never of the peer's, for counters and the line ``bad KIND from ADDRESS``.
+        """
+        self._engine.strike(self, kind)
 
     # For the loop and the models ------------------------------------------------------------------------------------
 

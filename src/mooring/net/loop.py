@@ -50,11 +50,15 @@ from .connection import (
     Stall,
 )
 from .deadlines import DeadlineRing
+from .gate import Gate
+from .limits import Limits
 from .listener import Listener
 from .opening import Openings
 from .partial import Partial
 from .rare import RareLog
+from .refusals import Refusal
 from .table import ConnectionTable
+from .throttle import Pace
 from .timeouts import Timeouts, judge
 from .tls_socket import HANDSHAKE, NothingYet, TLSSocket, is_client_hello
 
@@ -70,6 +74,9 @@ EVENTS_PER_TURN = 512
 BEATS_PER_TURN = 256
 LONGEST_POLL = 1.0
 """Seconds; a net under a wake-up that was lost by a fault of ours or of the kernel's."""
+
+LONGEST_HOLD = 1.0
+"""Seconds until the next look at a connection that has sent too much."""
 
 SPREAD_STEP = 0.02
 """Seconds, at least, between two groups of connections that are closed, when a stop is spread."""
@@ -164,7 +171,7 @@ class Loop:
         outbox_limit: bytes that ``Connection.send`` may leave waiting.
         overflow: what ``Connection.send`` does beyond that: "close", "drop" or "block".
         max_connections: beyond it new connections are closed at once; sockets on the way count.
-        max_openings: how many sockets may be on the way through the stages of their listeners.
+        gate: who may come in, and how much each may send.
         take: is given each accepted socket; returns the connection or None for one that was refused.
     """
 
@@ -181,7 +188,7 @@ class Loop:
         outbox_limit: int,
         overflow: str,
         max_connections: int,
-        max_openings: int,
+        gate: Gate,
         take: Callable[[socket.socket], Connection | None],
     ) -> None:
         self.server = server
@@ -209,9 +216,12 @@ class Loop:
         self._inbox_limit = inbox_limit
         self.max_connections = max_connections
         self._take = take
+        self.gate = gate
+        self._throttle = gate.throttle
         self._stripes = tuple(threading.Lock() for _ in range(STRIPES))
         self._count_lock = threading.Lock()
         self._table = ConnectionTable()
+        self._table.count_by(gate.census)
         connections.snapshot = self._table.snapshot
         self._watchers: dict[int, Callable[[], None]] = {}
         self._ring: DeadlineRing[Connection] = DeadlineRing()
@@ -239,13 +249,14 @@ class Loop:
             (),
             adopt=self._accepted,
             has_room=lambda: self._table.count + len(self.openings) < self.max_connections,
+            gate=gate,
             watch=self._watch,
             unwatch=self._unwatch,
             call_later=self.call_later,
             rare=self.rare,
         )
         self.openings = Openings(
-            limit=max_openings,
+            limit=gate.limits.handshakes,
             done=self._opened,
             turn=lambda: self._polled,
             watch=self._watch,
@@ -255,6 +266,7 @@ class Loop:
             rare=self.rare,
         )
         self.openings.when_full = self.acceptor.rest_those_with_stages
+        self.openings.when_failed = lambda sock, reason: gate.end_opening(sock.fileno(), reason)
 
     # Requests, from any thread --------------------------------------------------------------------------------------
 
@@ -283,6 +295,14 @@ class Loop:
         """Whether the calling thread may wait for the loop: not on its own thread."""
         return threading.get_ident() != self.leader
 
+    def strike(self, connection: Connection, kind: str) -> None:
+        """The connection's address has offended; from any thread."""
+        self.gate.strikes.add(connection._peer, kind)
+
+    def limit(self, limits: Limits) -> None:
+        """Apply other limits from the loop's next turn on; from any thread."""
+        self.post(lambda: self._limit(limits))
+
     def count_dropped(self) -> None:
         """A message or reply could not leave any more."""
         with self._count_lock:
@@ -307,6 +327,7 @@ class Loop:
             OSError: the socket is not connected.
         """
         peer = pack_sockaddr(sock.family, sock.getpeername())
+        peer = getattr(sock, "announced", peer)  # by a load balancer
         sock.setblocking(False)
         if sock.family != socket.AF_UNIX:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -482,9 +503,11 @@ class Loop:
         if not listener.stages:
             self._opened(sock, peer)
             return
+        self.gate.begin_opening(sock.fileno(), peer)
         try:
             self.openings.begin(sock, peer, listener.stages)
         except OSError as exc:
+            self.gate.end_opening(sock.fileno())
             self._gone(sock, exc)
 
     def _gone(self, sock: socket.socket, exc: OSError) -> None:
@@ -495,16 +518,17 @@ class Loop:
     @leader_only
     def _opened(self, sock: socket.socket, peer: Any) -> None:
         """A socket, or a layer that stands for one, may become a connection."""
+        self.gate.end_opening(sock.fileno())
         try:
             connection = self._take(sock)
         except OSError as exc:  # it may be gone already: setsockopt and getpeername fail then
             self._gone(sock, exc)
         except BaseException:  # noqa: BLE001 - code of the user's: its SystemExit must not end the loop
             self.rare.log(logging.ERROR, "take", "handle_new_connection raised", exc_info=True)
-            self.acceptor.refuse(sock, "handle_new_connection raised")
+            self.acceptor.refuse(sock, peer, Refusal.HANDLER, "handle_new_connection raised")
         else:
             if connection is None:
-                self.acceptor.refuse(sock, "handle_new_connection refused it")
+                self.acceptor.refuse(sock, peer, Refusal.HANDLER, "handle_new_connection returned None")
 
     @leader_only
     def _admit(self, connection: Connection) -> None:
@@ -535,6 +559,8 @@ class Loop:
             return
         self.bytes_received += len(data)
         items = self.cut(connection, data, self._now)
+        if self._throttle is not None and self._throttle.charge(connection, len(items), len(data), self._now):
+            self.look(connection)
         if items:
             self.messages += len(items)
             if connection._requests:
@@ -579,6 +605,8 @@ class Loop:
             self._read_end(connection)
             return []
         items = self.cut(connection, data, now)
+        if self._throttle is not None:
+            self._throttle.charge(connection, len(items), len(data), now)
         self.count_received(len(items), len(data))
         return connection.offer(items) if connection._requests else items
 
@@ -686,6 +714,7 @@ class Loop:
     @leader_only
     def _balance(self, connection: Connection) -> None:
         """Serve what waits if that is possible, read if there is room for more; else have us told of a change."""
+        held = connection._pace is not None and self._is_held(connection, connection._pace)
         with connection._lock:
             inbox = connection._inbox
             waiting = len(inbox) if inbox else 0
@@ -693,7 +722,7 @@ class Loop:
             resume = waiting and not connection._served and not blocked
             load = waiting + (len(connection._replies) if connection._replies else 0)
             limit = self._inbox_limit if connection._reading else self._inbox_limit // 2
-            reading = load <= limit and not blocked
+            reading = load <= limit and not blocked and not held
             if reading and inbox and waiting > 1:
                 reading = size_of(inbox) <= (INBOX_SIZE if connection._reading else INBOX_SIZE // 2)
             connection._watched = connection._phase is not OPEN or not reading or blocked
@@ -710,6 +739,28 @@ class Loop:
         connection._reading = reading
         if resume:
             self.model.resume(connection)
+
+    @leader_only
+    def _is_held(self, connection: Connection, pace: Pace) -> bool:
+        """Whether it has sent too much to be read now; if so we look again when it may be."""
+        left = pace.until - self._now
+        if left > 0 and not pace.is_planned:
+            pace.is_planned = True
+            # In steps: a connection that has ended meanwhile is not kept alive for long.
+            self.call_later(min(left, LONGEST_HOLD), lambda: self._let_go(connection, pace))
+        return left > 0
+
+    @leader_only
+    def _let_go(self, connection: Connection, pace: Pace) -> None:
+        pace.is_planned = False
+        self.look(connection)
+
+    @leader_only
+    def _limit(self, limits: Limits) -> None:
+        self.gate.limit(limits)
+        self._table.count_by(self.gate.census)
+        self._throttle = self.gate.throttle
+        self.openings.limit = limits.handshakes
 
     @leader_only
     def _update_mask(self, connection: Connection) -> None:
@@ -870,6 +921,8 @@ class Loop:
             pass  # the peer was quicker
         reason = connection._close_reason or CloseReason.LOCAL
         self.closed[reason] += 1
+        if reason is CloseReason.FRAME:
+            self.strike(connection, "frame")
         self._log_end(connection, reason)
         if tell_lost:
             self.model.deliver(connection, [LOST])

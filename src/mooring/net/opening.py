@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from .address import from_sockaddr
+from .address import unpack_address
 from .rare import RareLog
 
 logger = logging.getLogger("mooring")
@@ -45,11 +45,13 @@ class OpeningFailed(Exception):
     Args:
         reason: one word for counters, such as "timeout".
         detail: for the log.
+        level: of the line in the log.
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, level: int = logging.INFO) -> None:
         super().__init__(detail)
         self.reason = reason
+        self.level = level
 
 
 class Step(Protocol):
@@ -117,7 +119,7 @@ class Openings:
 
     Args:
         limit: how many there may be at a time.
-        done: is given the socket that went through all its stages, and the peer's address.
+        done: is given the socket that went through all its stages, and the peer's address, packed.
         turn: when the turn of the loop began (monotonic seconds).
         watch, rewatch, unwatch: (un)register a descriptor at the loop.
         call_later: run a function in so many seconds.
@@ -211,12 +213,13 @@ class Openings:
         try:
             while (wanted := opening.step.advance()) == 0:
                 opening.socket = opening.step.socket
+                opening.peer = getattr(opening.socket, "announced", opening.peer)
                 if not opening.left:
                     self._finish(opening)
                     return
                 opening.begin_stage(now)
         except OpeningFailed as exc:
-            self._fail(opening, exc.reason, str(exc))
+            self._fail(opening, exc.reason, str(exc), exc.level)
         except OSError as exc:
             self._fail(opening, "reset", exc.strerror or str(exc), logging.DEBUG)
         except Exception as exc:  # noqa: BLE001 - a fault of ours must cost one client, not the loop
@@ -237,7 +240,7 @@ class Openings:
         kind = f"{opening.stage.name}_{reason}"
         self.failed[kind] += 1
         if logger.isEnabledFor(level):  # before the peer can see its end
-            peer = from_sockaddr(socket.AF_INET6, opening.peer) if isinstance(opening.peer, tuple) else "a local peer"
+            peer = unpack_address(opening.peer) if isinstance(opening.peer, int | tuple) else "a local peer"
             self._rare.log(level, kind, "%s was closed before it was a connection (%s): %s", peer, kind, detail)
         try:
             self.when_failed(opening.socket, kind)

@@ -140,6 +140,11 @@ class TLSSocket:
         self._owner: Any = None
         self._tell: Callable[[Any], None] | None = None
 
+    @property
+    def announced(self) -> Any:
+        """The address that a load balancer has announced, if it has; see ``AnnouncedSocket``."""
+        return self.behind.announced
+
     # What there is beside a socket ----------------------------------------------------------------------------------
 
     def belong_to(self, owner: Any, tell: Callable[[Any], None]) -> None:

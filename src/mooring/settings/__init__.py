@@ -4,7 +4,7 @@ from .fields import Field, fields
 from .loading import Loaded, changes, load
 from .schema import Settings
 from .sources import Origin, Problem
-from .values import BindAddress, DatabaseText, Duration, HeartbeatTimes, Secret, Size, ThreadCounts
+from .values import BindAddress, DatabaseText, Duration, HeartbeatTimes, NetworkText, Secret, Size, ThreadCounts
 
 __all__ = [
     "BindAddress",
@@ -13,6 +13,7 @@ __all__ = [
     "Field",
     "HeartbeatTimes",
     "Loaded",
+    "NetworkText",
     "Origin",
     "Problem",
     "Secret",

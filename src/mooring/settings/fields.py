@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import msgspec
 
 from .schema import About, Section, Settings
-from .values import BindAddress, DatabaseText, Duration, HeartbeatTimes, Secret, Size, ThreadCounts
+from .values import BindAddress, DatabaseText, Duration, HeartbeatTimes, NetworkText, Secret, Size, ThreadCounts
 
 Path: TypeAlias = tuple[str, ...]
 
@@ -25,7 +25,7 @@ WORDS: Final = {"int": "a whole number", "bool": "true or false", "str": "a text
 PARSED: Final = (Duration, Size, ThreadCounts, HeartbeatTimes)
 """Types that read themselves from a text."""
 
-TEXTS: Final = (Secret, BindAddress, DatabaseText)
+TEXTS: Final = (Secret, BindAddress, DatabaseText, NetworkText)
 """Types that are texts; what else they must be is checked by who uses them."""
 
 

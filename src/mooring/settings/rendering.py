@@ -79,6 +79,8 @@ def _toml(value: Any) -> str:
         return "true" if value else "false"
     if type(value) is int:
         return str(value)
+    if type(value) is float:
+        return f"{value:g}"
     if type(value) is tuple:
         return f"[{', '.join(_toml(one) for one in value)}]"
     return json.dumps(value.reveal() if isinstance(value, DatabaseText) and "***" not in str(value) else str(value))

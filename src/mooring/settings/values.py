@@ -147,6 +147,12 @@ class BindAddress(str):
     __slots__ = ()
 
 
+class NetworkText(str):
+    """A network, as text; what it may be is known where addresses are judged."""
+
+    __slots__ = ()
+
+
 class DatabaseText(str):
     """A database's URL, as text; what it may be is known where databases are opened. May hold a password."""
 

@@ -10,8 +10,10 @@ export const chart = new Chart($(".chart", panel), [{ key: "connections", label:
 const WORDS = {
   peer: "the peer left", reset: "broken off", local: "closed here", heartbeat: "no heartbeat", idle: "idle",
   first_message: "no first message", stalled: "took no bytes", frame: "bad frame", handler: "handler raised",
-  replaced: "same name again", overflow: "outbox full", refused: "not taken", stop: "server stops",
+  replaced: "same name again", overflow: "outbox full", rate: "sent too much", refused: "not taken", stop: "server stops",
 };
+
+const refusedWhy = (refusals) => Object.entries(refusals).map(([reason, times]) => `${reason}: ${count(times)}`).join(", ");
 
 export function show(one) {
   const { connections: numbers, point } = one;
@@ -22,7 +24,7 @@ export function show(one) {
     ["limit", number(numbers.limit), "", "max_connections"],
     ["accepted", rate(point.accepts), "", `${count(numbers.accepted)} since the start`],
     ["closed", rate(point.closes)],
-    ["refused", number(numbers.refused), numbers.refused ? "warning" : "", "closed as soon as accepted"],
+    ["refused", number(numbers.refused), numbers.refused ? "warning" : "", refusedWhy(numbers.refusals) || "closed as soon as accepted"],
   ]);
   const closed = Object.entries(numbers.closed).sort((a, b) => b[1] - a[1]);
   setPairs($("[data-what=closed]", panel), closed.map(([reason, times]) => [WORDS[reason] ?? reason, count(times)]));
