@@ -9,8 +9,30 @@ from typing import Any
 
 from certificates import Authority
 
-from mooring import TLS, Client, Server
+from mooring import TLS, Client, ProxyProtocol, Server
 from mooring.framing import Framing
+
+
+LOCAL_HEADER = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
+"""Of the PROXY protocol, version 2: the connection is the balancer's own."""
+
+
+class BalancedClient(Client):
+    """Comes as through a load balancer: its first bytes say, by the PROXY protocol, whose connection it is."""
+
+    def _connect(self) -> socket.socket:
+        sock = super()._connect()
+        if sock.family == socket.AF_UNIX:
+            header = LOCAL_HEADER
+        else:
+            family = "TCP6" if sock.family == socket.AF_INET6 else "TCP4"
+            (source, source_port), (target, target_port) = sock.getsockname()[:2], sock.getpeername()[:2]
+            header = f"PROXY {family} {source} {target} {source_port} {target_port}\r\n".encode()
+        try:
+            sock.sendall(header)
+        except OSError:  # closed already: whoever uses it next learns of it
+            pass
+        return sock
 
 
 class Place:
@@ -26,7 +48,7 @@ class Place:
     ) -> None:
         self.authority = authority
         self.model = model
-        self.transport = transport
+        self.transport, _, self._balanced = transport.partition(" ")
         self._folder = folder
         self._stack = stack
         self._count = 0
@@ -43,6 +65,9 @@ class Place:
         if self.authority is not None and self.transport == "tls":
             pair = self.authority.server
             options.setdefault("tls", TLS(pair.certificate, pair.key))
+        if self._balanced:
+            version = 2 if self.transport == "unix" else 1
+            options.setdefault("proxy_protocol", ProxyProtocol(version, ("127.0.0.0/8", "::1/128")))
         server = Server(handler, bind=bind, model=self.model, **options)
         self._stack.callback(server.stop, 5.0)
         if start:
@@ -56,7 +81,8 @@ class Place:
     def connect(self, server: Server, framing: Framing | None = None) -> Client:
         """A connection that the caller closes."""
         tls = self.authority.believing if self.authority is not None and self.transport == "tls" else None
-        return Client(server.addresses[0], framing=framing, tls=tls)
+        kind = BalancedClient if self._balanced else Client
+        return kind(server.addresses[0], framing=framing, tls=tls)
 
     def socket(self, server: Server) -> socket.socket:
         """A plain socket, connected."""

@@ -52,19 +52,24 @@ class Client:
         self._rest = b""
         self._ended = False
         self._fault: FrameError | None = None
-        if self.address.is_unix:
-            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            try:
-                self.socket.settimeout(timeout)
-                self.socket.connect(self.address.path)
-            except BaseException:
-                self.socket.close()
-                raise
-        else:
-            self.socket = socket.create_connection((self.address.host, self.address.port), timeout)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = self._connect()
         if context is not None:
             self.socket = cast(socket.socket, TLSClientSocket(self.socket, context, self.address.host))
+
+    def _connect(self) -> socket.socket:
+        """A plain socket, connected; TLS begins on it after that."""
+        if not self.address.is_unix:
+            sock = socket.create_connection((self.address.host, self.address.port), self.timeout)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(self.timeout)
+            sock.connect(self.address.path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def send(self, *messages: bytes) -> None:
         """Send messages, in one piece.

@@ -13,6 +13,8 @@ from places import Place
 
 MODELS = ("hybrid", "epoll", "threads")
 TRANSPORTS = ("tcp4", "tcp6", "unix", "tls")
+BALANCED = ("tcp4 balanced", "tcp6 balanced", "unix balanced", "tls balanced")
+"""The same behind a load balancer that speaks the PROXY protocol."""
 
 
 @pytest.fixture(params=MODELS)
@@ -21,7 +23,7 @@ def model(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-@pytest.fixture(params=TRANSPORTS)
+@pytest.fixture(params=(*TRANSPORTS, *BALANCED))
 def transport(request: pytest.FixtureRequest) -> str:
     """Each transport in turn."""
     return request.param
