@@ -12,7 +12,6 @@ from certificates import Authority
 from mooring import TLS, Client, ProxyProtocol, Server
 from mooring.framing import Framing
 
-
 LOCAL_HEADER = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 """Of the PROXY protocol, version 2: the connection is the balancer's own."""
 
