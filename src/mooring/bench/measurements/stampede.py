@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...db import open_pool
+from ..certificates import certificate
 from ..contenders import mooring
 from ..private_database import PrivateDatabase
 from ..process import ServerProcess
@@ -115,13 +116,17 @@ class One:
         self._model = model
         self._url = url
         self._database = database
+        self._certificate = ""
         self._counts: dict[str, int] = {}
         self._faults: list[str] = []
 
     def run(self) -> None:
         """Warm up, look, do it all, look again, judge."""
-        contender = mooring(self._model, "stampede", self._model, *([self._url] if self._url else []))
-        with self._session.start(contender) as server:
+        with contextlib.ExitStack() as stack:
+            pair = stack.enter_context(certificate())
+            self._certificate = pair[0]
+            contender = mooring(self._model, "stampede", self._model, *pair, *([self._url] if self._url else []))
+            server = stack.enter_context(self._session.start(contender))
             self._stampede(server, self._size.seconds * WARM_UP, self._size.seed + 1)
             before = self._look(server, None)
             self._counts = {}
@@ -139,6 +144,8 @@ class One:
             stored = Path(folder) / "stored"
             task = {
                 "port": server.port,
+                "tls_port": self._ask(server)["tls_port"],
+                "certificate": self._certificate,
                 "connections": self._size.connections,
                 "seconds": seconds,
                 "seed": seed,
@@ -241,11 +248,11 @@ class One:
     def _keep(self, before: Left, after: Left, report: dict[str, Any]) -> None:
         case = f"{self._size.connections:,} connections, {self._size.seconds:g} s"
         keep = self._session.keep(BENCHMARK, case, self._model)
-        for name in ("connections", "answers", "unasked", "stored", "not stored"):
+        for name in ("connections", "over TLS", "answers", "unasked", "stored", "not stored"):
             keep(name, "", self._counts.get(name, 0))
         keep("verified", "MiB", self._counts.get("bytes verified", 0) / (1 << 20))
         keep("hand-overs", "", report["handovers"])
-        for name in ("pause", "resize", "suspend", "kill"):
+        for name in ("pause", "resize", "suspend", "reload", "kill"):
             keep(f"{name}s", "", self._counts.get(name, 0))
         keep("sentences violated", "", len(self._faults))
         keep("descriptors more", "", after.descriptors - before.descriptors)

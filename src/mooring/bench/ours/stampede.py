@@ -1,6 +1,8 @@
-"""A server that does what its clients ask, at random, and checks what it gets: ``python stampede.py PORT MODEL [URL]``.
+"""A server that does what its clients ask, at random, and checks what it gets:
+``python stampede.py PORT MODEL CERTIFICATE KEY [URL]``.
 
-With a URL (of SQLite or MySQL) rows are stored by group commit, in the table ``stampede``.
+It speaks TLS, too, on a port that it tells with its report. With a URL (of SQLite or MySQL) rows are stored by group
+commit, in the table ``stampede``.
 """
 
 from __future__ import annotations
@@ -35,6 +37,7 @@ from mooring.db import ConnectionPool, GroupCommit, open_pool
 from mooring.errors import ConnectionClosed, PoolError
 from mooring.handler import ConnectionHandler, Reply
 from mooring.net.connection import CloseReason, Connection
+from mooring.net.tls import TLS
 from mooring.server import Server
 from mooring.threads import Pending, blocking
 
@@ -205,11 +208,14 @@ def control(server: Server, wish: dict[str, Any]) -> bytes | None:
     if "suspend" in wish:
         server.suspend_accepting()
         threading.Timer(wish["suspend"], server.resume_accepting).start()
+    if "reload" in wish:
+        server.reload_tls()
     if "tidy" in wish:
         tidy()
     stats = server.stats()
     database = server.database
     report = {
+        "tls_port": next(address.port for address in server.addresses if address.tls),
         "faults": NOTES.faults,
         "connected": NOTES.connected,
         "lost": NOTES.lost,
@@ -252,14 +258,15 @@ def with_table(server: Server) -> Iterator[None]:
     yield
 
 
-def main(port: str, model: str, url: str = "") -> None:
+def main(port: str, model: str, certificate: str, key: str, url: str = "") -> None:
     """Serve until TERM."""
     logging.getLogger("mooring").addHandler(LoggedFaults())
     threading.Thread(target=work_later, daemon=True).start()
     StampedeServer(
         Stampede,
         framing=FRAMING,
-        bind=f"tcp://127.0.0.1:{port}",
+        bind=[f"tcp://127.0.0.1:{port}", "tls://127.0.0.1:0"],
+        tls=TLS(certificate, key),
         model=model,
         close_timeout=60.0,  # what was asked before a fault of the framing is answered, however full the server is
         database=open_pool(url, timeout=1.0, max_waiting=1000) if url else None,

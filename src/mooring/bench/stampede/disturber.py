@@ -1,4 +1,6 @@
-"""What happens to the server of a stampede: pauses, resizes, suspended accepts, and a database that is killed."""
+"""What happens to the server of a stampede: pauses, resizes, suspended accepts, certificates that are read again, and a
+database that is killed.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,7 @@ class Disturber:
     def _disturb(self) -> None:
         dice = random.Random(f"{self._seed}/disturber")
         control = Control(self._port)
-        wishes = ["suspend", "pause", "resize"] if self._has_pool else ["suspend"]
+        wishes = ["suspend", "reload", *(["pause", "resize"] if self._has_pool else [])]
         try:
             while not self._end.wait(dice.uniform(0.01, 0.2)):
                 wish = dice.choice(wishes)

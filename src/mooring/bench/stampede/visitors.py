@@ -10,6 +10,7 @@ import asyncio
 import json
 import random
 import socket
+import ssl
 import struct
 import sys
 import time
@@ -33,6 +34,8 @@ from mooring.running import raise_descriptor_limit
 
 PATIENCE = 60.0
 """Seconds without a byte after which an answer is missing."""
+TLS_SHARE = 3
+"""One place of so many speaks TLS, where the server has a port for it."""
 PER_ADDRESS = 500
 """Places that share a source address."""
 MOST_FAULTS = 20
@@ -216,6 +219,10 @@ class Place:
 
     def __init__(self, task: dict[str, Any], number: int, tally: Tally) -> None:
         self._port: int = task["port"]
+        self._tls: ssl.SSLContext | None = None
+        if "tls_port" in task and number % TLS_SHARE == 0:
+            self._port = task["tls_port"]
+            self._tls = ssl.create_default_context(cafile=task["certificate"])
         self._number = number
         self._tally = tally
         self._dice = random.Random(f"{task['seed']}/{number}")
@@ -239,10 +246,17 @@ class Place:
 
     async def _run(self, visit: Visit) -> None:
         self._tally.add("connections")
+        if self._tls is not None:
+            self._tally.add("over TLS")
         source = f"127.0.0.{2 + self._number // PER_ADDRESS}"
         async with asyncio.timeout(PATIENCE):
             reader, writer = await asyncio.open_connection(
-                "127.0.0.1", self._port, limit=BUFFER, local_addr=(source, 0)
+                "127.0.0.1",
+                self._port,
+                limit=BUFFER,
+                local_addr=(source, 0),
+                ssl=self._tls,
+                ssl_shutdown_timeout=PATIENCE if self._tls is not None else None,
             )
         try:
             await visit.run(reader, writer)
@@ -271,7 +285,8 @@ def stored_pairs(path: Path) -> Iterator[tuple[int, int]]:
 def main() -> None:
     """Do what the argument says.
 
-    Its fields: ``port``, ``connections``, ``seconds``, ``seed``, ``actions`` (name -> weight), ``stored``: a file.
+    Its fields: ``port``, ``connections``, ``seconds``, ``seed``, ``actions`` (name -> weight), ``stored``: a file; and
+    ``tls_port``, ``certificate`` (a file), if some speak TLS.
     """
     task: dict[str, Any] = json.loads(sys.argv[1])
     raise_descriptor_limit()
