@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,13 +74,15 @@ class Outcome:
         return self.value is not None and self.goal.reached(self.value)
 
 
-def measure(session: Session) -> None:
-    """Run what the goals need, and nothing else."""
-    peers.measure(session, (REDIS, MOORING, ASYNCIO_PROTOCOL, UVLOOP_PROTOCOL))
-    mixed.measure_waiting(session, (*WAITING, UVLOOP_TO_THREAD, THREADING))
-    mixed.measure_computing(session, (*COMPUTING, ASYNCIO_TO_THREAD))
-    mixed.measure_surprise(session, COMPUTING)
-    idle.measure(session, peers=False, many=False)
+def measure(session: Session, parts: Iterable[str] = ()) -> None:
+    """Run what the goals need, and nothing else; all of ``PARTS``, or those named."""
+    for part in tuple(parts) or PARTS:
+        PARTS[part].measure(session)
+
+
+def goals_of(parts: Iterable[str] = ()) -> tuple[Goal, ...]:
+    """The goals of all parts, or of those named."""
+    return tuple(goal for part in tuple(parts) or PARTS for goal in PARTS[part].goals)
 
 
 def evaluate(results: Results, goals: Iterable[Goal] | None = None) -> list[Outcome]:
@@ -164,6 +166,9 @@ def _computing_goals() -> Iterator[Goal]:
     for ours in COMPUTING:
         p99, theirs = (_mixed(case, one, mixed.P99) for one in (ours, ASYNCIO_TO_THREAD))
         yield Goal(f"{ours.name}: fast p99 beside computing to {ASYNCIO_TO_THREAD.name}", p99, theirs, 1.0)
+
+
+def _surprise_goals() -> Iterator[Goal]:
     for ours in COMPUTING:
         longest = _mixed(mixed.SURPRISE_CASE, ours, mixed.LONGEST)
         yield Goal(f"{ours.name}: longest wait beside a surprise of 100 ms", longest, None, 10.0)
@@ -178,4 +183,35 @@ def _idle_goals() -> Iterator[Goal]:
         yield Goal(title, (idle.BENCHMARK, case, idle.MOORING.name, measured), None, limit)
 
 
-GOALS: Final = (*_ping_goals(), *_waiting_goals(), *_computing_goals(), *_idle_goals())
+@dataclass(frozen=True)
+class Part:
+    """Goals whose figures are measured together.
+
+    Args:
+        measure: takes the figures.
+        goals: what they are judged by.
+    """
+
+    measure: Callable[[Session], None]
+    goals: tuple[Goal, ...]
+
+
+PARTS: Final = {
+    "ping": Part(
+        lambda session: peers.measure(session, (REDIS, MOORING, ASYNCIO_PROTOCOL, UVLOOP_PROTOCOL)),
+        tuple(_ping_goals()),
+    ),
+    "waiting": Part(
+        lambda session: mixed.measure_waiting(session, (*WAITING, UVLOOP_TO_THREAD, THREADING)),
+        tuple(_waiting_goals()),
+    ),
+    "computing": Part(
+        lambda session: mixed.measure_computing(session, (*COMPUTING, ASYNCIO_TO_THREAD)),
+        tuple(_computing_goals()),
+    ),
+    "surprise": Part(lambda session: mixed.measure_surprise(session, COMPUTING), tuple(_surprise_goals())),
+    "idle": Part(lambda session: idle.measure(session, peers=False, many=False), tuple(_idle_goals())),
+}
+"""What ``mooring bench goals`` can measure by itself, by name."""
+
+GOALS: Final = goals_of()

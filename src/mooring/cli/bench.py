@@ -249,6 +249,7 @@ def soak(hours: float, devices: int, **options: Any) -> None:
 
 
 @bench.command
+@click.argument("parts", nargs=-1, type=click.Choice(list(reach.PARTS)))
 @click.option(
     "--from",
     "files",
@@ -258,14 +259,17 @@ def soak(hours: float, devices: int, **options: Any) -> None:
     help="Measure nothing; judge the figures of an earlier run. May be repeated: later files win.",
 )
 @_measurement
-def goals(files: tuple[Path, ...], **options: Any) -> None:
-    """Measure what the goals are about, and judge it; exit code 1 if one is missed or could not be measured."""
+def goals(parts: tuple[str, ...], files: tuple[Path, ...], **options: Any) -> None:
+    """Measure what the goals are about, and judge it; exit code 1 if one is missed or could not be measured.
+
+    PARTS: measure and judge only these.
+    """
     if files:
         results = _read(files)
         _write(results, options)
     else:
-        results = _run(options, reach.measure)
-    outcomes = reach.evaluate(results)
+        results = _run(options, lambda session: reach.measure(session, parts))
+    outcomes = reach.evaluate(results, reach.goals_of(parts))
     click.echo(reach.table(outcomes))
     if not all(outcome.reached for outcome in outcomes):
         raise Failed("not all goals are reached")
