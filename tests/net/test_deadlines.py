@@ -104,6 +104,23 @@ def test_the_ring_remembers_no_more_entries_that_are_gone_than_such_that_are_not
     assert ring.due(131.0) == [kept]
 
 
+def test_of_many_that_are_due_so_many_are_taken_at_a_time_in_their_order_and_the_others_stay_due() -> None:
+    ring: DeadlineRing[Entry] = DeadlineRing()
+    entries = [Entry() for _ in range(10)]
+    for entry in entries:
+        ring.arm(entry, when=101.0, now=100.0)
+    ring.forget(entries[1])
+    later = Entry()
+    ring.arm(later, when=101.5, now=100.0)
+    now = 102.0
+    assert ring.due(now, 4) == [entries[0], *entries[2:5]]
+    assert ring.next_look <= now
+    ring.arm(entries[0], when=now, now=now)
+    assert ring.due(now, 4) == entries[5:9]
+    assert ring.due(now, 4) == [entries[9], later, entries[0]]
+    assert ring.next_look == math.inf
+
+
 def test_the_next_look_is_the_earliest_and_none_when_the_ring_is_empty() -> None:
     ring: DeadlineRing[Entry] = DeadlineRing()
     assert ring.next_look == math.inf

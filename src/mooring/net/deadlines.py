@@ -98,15 +98,28 @@ class DeadlineRing(Generic[Entry]):
         if slot is not None:
             slot.forget()
 
-    def due(self, now: float) -> list[Entry]:
-        """Take out and return the entries whose slot has come."""
+    def due(self, now: float, most: int | None = None) -> list[Entry]:
+        """Take out and return the entries whose slot has come.
+
+        Args:
+            now: seconds on the monotonic clock.
+            most: how many at a time; the others are as due the next time. None: all.
+        """
         found: list[Entry] = []
         current = math.floor(now / TICK)
         while self._order and self._order[0] <= current:
-            tick = heapq.heappop(self._order)
-            for entry in self._slots.pop(tick).entries:
-                if entry._tick == tick:
-                    entry._tick = 0
-                    found.append(entry)
+            tick = self._order[0]
+            slot = self._slots[tick]
+            while slot.entries and len(found) != most:
+                count = len(slot.entries) if most is None else most - len(found)
+                taken, slot.entries = slot.entries[:count], slot.entries[count:]
+                for entry in taken:
+                    if entry._tick == tick:
+                        entry._tick = 0
+                        found.append(entry)
+            if slot.entries:
+                break
+            del self._slots[tick]
+            heapq.heappop(self._order)
         self.next_look = self._order[0] * TICK if self._order else math.inf
         return found

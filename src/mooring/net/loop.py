@@ -71,7 +71,9 @@ INBOX_SIZE = 1 << 20
 """Bytes of messages that may wait on a connection, beside the one that comes next; beyond it the connection is not
 read, however few they are: a peer must not have the memory of ``inbox_limit`` messages of the largest size."""
 EVENTS_PER_TURN = 512
-BEATS_PER_TURN = 256
+DEADLINES_PER_TURN = 64
+"""When thousands have come at once their time is over at once, too: others are served between groups of so many."""
+
 LONGEST_POLL = 1.0
 """Seconds; a net under a wake-up that was lost by a fault of ours or of the kernel's."""
 
@@ -958,35 +960,32 @@ class Loop:
 
     @leader_only
     def _keep_deadlines(self, now: float) -> None:
-        beats = 0
-        for connection in self._ring.due(now):
+        for connection in self._ring.due(now, DEADLINES_PER_TURN):
             if connection._phase < ENDING:
-                beats += self._judge(connection, now, may_beat=beats < BEATS_PER_TURN)
+                self._judge(connection, now, may_beat=True)
 
     @leader_only
-    def _judge(self, connection: Connection, now: float, *, may_beat: bool = False) -> bool:
-        """Act on a deadline that has passed, send a beat that is due, plan the next look. True if it sent a beat."""
+    def _judge(self, connection: Connection, now: float, *, may_beat: bool = False) -> None:
+        """Act on a deadline that has passed, send a beat that is due, plan the next look."""
         passed, nearest = judge(connection, self._timeouts, now)
         if passed is not None and passed.reason is CloseReason.STALLED and self._takes_bytes(connection, now):
             passed, nearest = judge(connection, self._timeouts, now)
         silent = passed is not None and passed.reason is not CloseReason.STALLED and connection._phase is OPEN
         if silent and self.model.reads_itself and has_bytes(connection):
             self._ring.arm(connection, now + LONGEST_POLL, now)  # its thread is late, not the peer
-            return False
+            return
         if passed is not None:
             if connection._phase is LINGERING:
                 self._end(connection)
                 self.look(connection)
-                return False
+                return
             dropping = passed.abort or connection._phase is DRAINING
             connection.end(passed.reason, passed.detail, dropping=dropping, abort=passed.abort)
-            return False
-        beaten = False
+            return
         if self._beats is not None and connection._phase is OPEN:
             try:
                 next_beat = self._beats.next_beat(connection)
                 if next_beat <= now and may_beat:
-                    beaten = True
                     self._beat(connection, now)
                     next_beat = self._beats.next_beat(connection)
             except BaseException as exc:  # noqa: BLE001 - code of the user's, as above
@@ -996,11 +995,10 @@ class Loop:
                     f"the heartbeat's message raised {type(exc).__name__}: {text_of(exc)}",
                     dropping=True,
                 )
-                return beaten
+                return
             nearest = min(nearest, max(next_beat, now))
         if nearest < float("inf"):
             self._ring.arm(connection, nearest, now)
-        return beaten
 
     @staticmethod
     def _takes_bytes(connection: Connection, now: float) -> bool:
