@@ -3,7 +3,7 @@
     accepted -> stage 1 -> stage 2 -> ... -> a connection
 
 Each listener has its stages; most have none, and their sockets never come here. An opening is watched by the loop's
-epoll like everything else and advanced by the loop's thread, a few milliseconds in a turn, so that a thousand
+epoll like everything else and advanced by the loop's thread, a millisecond in a turn, so that a thousand
 handshakes that come at once do not hold up the connections that are there already.
 
 A peer that says nothing costs a descriptor and little more, but there may be only so many openings at a time. When
@@ -29,7 +29,7 @@ logger = logging.getLogger("mooring")
 
 IN, OUT = select.EPOLLIN, select.EPOLLOUT
 
-TIME_PER_TURN = 0.002
+TIME_PER_TURN = 0.001
 """Seconds that openings may take of one turn of the loop; those that are left are as ready in the next one."""
 
 SWEEP_INTERVAL = 0.1
