@@ -20,7 +20,7 @@ from .token_bucket import TokenBucket
 
 logger = logging.getLogger("mooring")
 
-ACCEPTS_PER_TURN = 16
+ACCEPTS_PER_TURN = 8
 """A flood of connects must leave time for those who are here: each takes some 50 us, to its end."""
 FIRST_PAUSE = 0.01
 LONGEST_PAUSE = 1.0

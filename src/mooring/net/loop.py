@@ -71,7 +71,7 @@ INBOX_SIZE = 1 << 20
 """Bytes of messages that may wait on a connection, beside the one that comes next; beyond it the connection is not
 read, however few they are: a peer must not have the memory of ``inbox_limit`` messages of the largest size."""
 EVENTS_PER_TURN = 512
-DEADLINES_PER_TURN = 64
+DEADLINES_PER_TURN = 32
 """When thousands have come at once their time is over at once, too: others are served between groups of so many."""
 
 LONGEST_POLL = 1.0
