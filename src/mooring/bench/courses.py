@@ -15,6 +15,7 @@ RIGHT: Final = 24
 TOP: Final = 54
 PANEL: Final = 150
 GAP: Final = 48
+LEGEND: Final = 22
 BOTTOM: Final = 50
 COLOURS: Final = ("#1f6fb2", "#c8642b", "#5d7a3a", "#8a5aa8")
 DARK: Final = "#22303c"
@@ -30,7 +31,7 @@ class Line:
         name: of the vertical axis, with its unit.
         points: (seconds, value), in the order of time.
         steps: whether a value holds until the next; otherwise points are joined.
-        label: whose it is, where several share a panel; ours comes first.
+        label: whose it is, where several share a panel; the same in all panels, ours first.
     """
 
     name: str
@@ -80,16 +81,19 @@ class Course:
 def course_chart(course: Course) -> str:
     """One chart as SVG text."""
     panels = [list(lines) for _, lines in groupby(course.lines, lambda line: line.name)]
-    height = TOP + (PANEL + GAP) * len(panels) - GAP + BOTTOM
+    labels = [line.label for line in panels[0] if line.label] if panels else []
+    top = TOP + (LEGEND if labels else 0)
+    height = top + (PANEL + GAP) * len(panels) - GAP + BOTTOM
     axis = _Axis([x for line in course.lines for x, _ in line.points], course.doubles)
     size = f'viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}"'
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13" fill="{DARK}">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
         _text(16, 24, f"{course.benchmark}: {course.case}", weight="bold"),
+        *_legend(labels),
     ]
     for index, lines in enumerate(panels):
-        parts += _panel(lines, TOP + (PANEL + GAP) * index, axis)
+        parts += _panel(lines, top + (PANEL + GAP) * index, axis)
     parts += [_text((LEFT + WIDTH - RIGHT) / 2, height - 12, course.axis, anchor="middle"), "</svg>"]
     return "\n".join(parts) + "\n"
 
@@ -140,17 +144,26 @@ def _panel(lines: list[Line], top: float, axis: _Axis) -> Iterator[str]:
         yield _text(x, bottom + 18, f"{value:g}", anchor="middle")
     yield f'<line x1="{LEFT}" y1="{bottom}" x2="{WIDTH - RIGHT}" y2="{bottom}" stroke="{DARK}"/>'
     yield _text(LEFT, top - 8, lines[0].name)
-    right = float(WIDTH - RIGHT)
     for number, line in enumerate(lines):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = _colour(number)
         corners = [(axis.place(x), height(y)) for x, y in _corners(line, axis.end)]
         places = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
         yield f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
         if not line.steps and len(line.points) < FEW:  # a line of one point is not to be seen
             yield from (f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in corners)
-        if line.label:
-            yield _text(right, top - 8, line.label, anchor="end", colour=colour)
-            right -= 8 + 7.2 * len(line.label)
+
+
+def _legend(labels: list[str]) -> Iterator[str]:
+    """Whose the lines are: one line of text below the title."""
+    words = "".join(
+        f'<tspan fill="{_colour(number)}" dx="14">{escape(text)}</tspan>' for number, text in enumerate(labels)
+    )
+    if words:
+        yield f'<text x="{LEFT - 14}" y="{TOP - 8}">{words}</text>'
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
 
 
 def _corners(line: Line, end: float) -> Iterator[tuple[float, float]]:
@@ -170,6 +183,5 @@ def _ticks(highest: float, most: int) -> list[float]:
     return [round(step * index, 9) for index in range(int(highest / step) + 1)]
 
 
-def _text(x: float, y: float, text: str, *, anchor: str = "start", weight: str = "normal", colour: str = DARK) -> str:
-    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
-    return f'<text {place} font-weight="{weight}" fill="{colour}">{escape(text)}</text>'
+def _text(x: float, y: float, text: str, *, anchor: str = "start", weight: str = "normal") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}">{escape(text)}</text>'
