@@ -20,7 +20,7 @@ from mooring.gateway import Codec, Gateway, server
 from mooring.gateway import Device as RealDevice
 from mooring.gateway.json_lines import JSON_LINES
 from mooring.gateway.messages import Bye
-from mooring.server import ServerState
+from mooring.server_stats import ServerState
 
 HERE = "tcp://127.0.0.1:0"
 

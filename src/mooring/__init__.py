@@ -31,7 +31,8 @@ from .net.connection import CloseReason, Connection, Connections
 from .net.limits import Limits
 from .net.proxy_protocol import ProxyProtocol
 from .net.tls import TLS, PeerCertificate
-from .server import Handler, Server, ServerState, ServerStats, run
+from .server import Handler, Server, run
+from .server_stats import ServerState, ServerStats
 from .threads import Pending, blocking
 
 __all__ = [

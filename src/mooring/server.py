@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import os
-import resource
 import select
 import signal
 import socket
@@ -15,10 +14,9 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeAlias
@@ -35,8 +33,8 @@ from .models.handover import Handover
 from .models.hybrid import HybridModel
 from .models.serving import NeverPaused, Serving
 from .models.thread_per_connection import ThreadPerConnectionModel
-from .net.address import Address, parse_bind
-from .net.connection import CloseReason, Connection, Connections
+from .net.address import Address
+from .net.connection import Connection, Connections
 from .net.gate import Gate
 from .net.limits import Limits
 from .net.listener import Listener, ListenerStats, open_listeners
@@ -45,13 +43,24 @@ from .net.loop import Loop
 from .net.opening import Stage
 from .net.proxy_protocol import ProxyProtocol
 from .net.proxy_stage import ProxyStage
-from .net.refusals import Refusal
 from .net.timeouts import Timeouts
 from .net.tls import TLS, ServerContext, make_context
 from .net.tls_stage import TLSStage
 from .net.trace_event import TraceEvent
 from .running import Life, run_until_signal
-from .threads import ThreadPool, ThreadPoolStats
+from .server_arguments import (
+    check_counts,
+    check_limits,
+    check_model,
+    check_objects,
+    check_positive,
+    check_proxy_protocol,
+    check_tls,
+    default_max_connections,
+    parse_binds,
+)
+from .server_stats import ServerState, ServerStats
+from .threads import ThreadPool
 from .threads.histogram import Histogram
 from .tracing import Trace
 
@@ -59,8 +68,6 @@ logger = logging.getLogger("mooring")
 
 Handler: TypeAlias = Callable[[Connection, bytes], Reply] | type[ConnectionHandler] | Router
 
-MODELS = ("hybrid", "epoll", "threads")
-OVERFLOWS = ("close", "drop", "block")
 _OPTIONAL_TIMES = ("first_message", "idle", "frame")
 _TIMES = (*_OPTIONAL_TIMES, "write", "close")
 _COUNTS = ("backlog", "max_connections", "inbox_limit", "outbox_limit")
@@ -70,71 +77,6 @@ FORCED_END = 5.0
 """Seconds that a stop whose time is over waits for the loop to reset what is left."""
 LAST_CALLS = 2.0
 """Seconds that connections have to hear of their end, in the pool, when the loop has failed."""
-
-
-class ServerState(StrEnum):
-    """new -> initialized -> running -> stopping -> stopped; the steps between happen outside the lock."""
-
-    NEW = "new"
-    INITIALIZING = "initializing"
-    INITIALIZED = "initialized"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class ServerStats:
-    """A snapshot of a server's counters.
-
-    Attributes:
-        state: where the server is in its life.
-        uptime: seconds since ``start``; 0.0 before.
-        connections, most_connections: open now, and the most at one time so far.
-        accepted, refused: connections since the start; refused ones are closed at once and are among the accepted.
-        refusals: the refused ones by reason; see Refusal.
-        offences: frames that were none, logins and handshakes that failed, by kind; see ``Connection.strike``.
-        accept_failures: errors of ``accept``.
-        opening, opened, not_opened: sockets on the way through the stages of their listeners (a TLS handshake, say),
-            those that went through, and those that did not, by stage and reason.
-        listeners: each of them: whether it accepts, and how many it has accepted.
-        closed: connections ended so far, by reason.
-        messages, bytes_received: received so far; bytes with their frames.
-        sent, bytes_sent: messages that were given to the kernel or wait for room in it, heartbeats included.
-        calls: how long handlers took; those below 0.09 ms are counted in one bucket.
-        dropped: messages and replies that could not leave because the connection was gone or its outbox full.
-        heartbeats: sent so far.
-        handovers: how often the loop moved to another thread because a handler waited on it.
-        late: loop threads that are finishing such a handler now.
-        spares: loop threads that could take its place; while there are none every message goes to the pool.
-        threads: the pool's figures; None in models without a pool.
-    """
-
-    state: ServerState
-    uptime: float
-    connections: int
-    most_connections: int
-    accepted: int
-    refused: int
-    refusals: Mapping[Refusal, int]
-    offences: Mapping[str, int]
-    accept_failures: int
-    opening: int
-    opened: int
-    not_opened: Mapping[str, int]
-    listeners: tuple[ListenerStats, ...]
-    closed: Mapping[CloseReason, int]
-    messages: int
-    bytes_received: int
-    sent: int
-    bytes_sent: int
-    calls: Histogram
-    dropped: int
-    heartbeats: int
-    handovers: int
-    late: int
-    spares: int
-    threads: ThreadPoolStats | None
 
 
 class Server:
@@ -211,25 +153,25 @@ class Server:
         limits: Limits | None = None,
         proxy_protocol: ProxyProtocol | None = None,
     ) -> None:
-        _check_model(model, overflow, blocking)
-        _check_positive(
+        check_model(model, overflow, blocking)
+        check_positive(
             idle_timeout=idle_timeout,
             first_message_timeout=first_message_timeout,
             frame_timeout=frame_timeout,
         )
-        _check_positive(required=True, write_timeout=write_timeout, close_timeout=close_timeout)
-        _check_counts(required=True, backlog=backlog, inbox_limit=inbox_limit, outbox_limit=outbox_limit)
-        _check_counts(max_connections=max_connections)
-        _check_objects(framing, heartbeat, lifespan)
+        check_positive(required=True, write_timeout=write_timeout, close_timeout=close_timeout)
+        check_counts(required=True, backlog=backlog, inbox_limit=inbox_limit, outbox_limit=outbox_limit)
+        check_counts(max_connections=max_connections)
+        check_objects(framing, heartbeat, lifespan)
         limits = limits if limits is not None else Limits()
-        _check_limits(limits)
+        check_limits(limits)
         self._handling = Handling(handler, blocking, route)
         self._blocking = blocking
         self._framing: Framing = framing if framing is not None else Lines()
-        self._binds = _parse_binds(bind)
-        self._tls = _check_tls(tls, self._binds)
+        self._binds = parse_binds(bind)
+        self._tls = check_tls(tls, self._binds)
         self._tls_stage: TLSStage | None = None
-        _check_proxy_protocol(proxy_protocol, self._binds)
+        check_proxy_protocol(proxy_protocol, self._binds)
         self._limits = limits
         self._proxy_protocol = proxy_protocol
         self.name = name
@@ -296,22 +238,22 @@ class Server:
         given = dict(arguments)
         model, overflow = given.pop("model", self.model), given.pop("overflow", self._overflow)
         threads, heartbeat = given.pop("threads", None), given.pop("heartbeat", self._heartbeat)
-        binds = _parse_binds(given.pop("bind")) if "bind" in given else self._binds
-        tls = _check_tls(given.pop("tls", self._tls), binds)
+        binds = parse_binds(given.pop("bind")) if "bind" in given else self._binds
+        tls = check_tls(given.pop("tls", self._tls), binds)
         limits = given.pop("limits", self._limits)
         proxy_protocol = given.pop("proxy_protocol", self._proxy_protocol)
         times = {name: given.pop(f"{name}_timeout") for name in _TIMES if f"{name}_timeout" in given}
         counts = {name: given.pop(name) for name in _COUNTS if name in given}
         if given:
             raise TypeError(f"Server: {', '.join(given)} cannot be replaced")
-        _check_model(model, overflow, self._blocking)
-        _check_objects(None, heartbeat, None)
-        _check_limits(limits)
-        _check_proxy_protocol(proxy_protocol, binds)
-        _check_positive(**{f"{name}_timeout": value for name, value in times.items() if name in _OPTIONAL_TIMES})
+        check_model(model, overflow, self._blocking)
+        check_objects(None, heartbeat, None)
+        check_limits(limits)
+        check_proxy_protocol(proxy_protocol, binds)
+        check_positive(**{f"{name}_timeout": value for name, value in times.items() if name in _OPTIONAL_TIMES})
         needed = {f"{name}_timeout": value for name, value in times.items() if name not in _OPTIONAL_TIMES}
-        _check_positive(required=True, **needed)
-        _check_counts(required=True, **counts)
+        check_positive(required=True, **needed)
+        check_counts(required=True, **counts)
         self._replace_pool(model, threads)
         self._binds, self._overflow, self._heartbeat, self._tls = binds, overflow, heartbeat, tls
         self._limits, self._proxy_protocol = limits, proxy_protocol
@@ -759,7 +701,7 @@ class Server:
 
     @max_connections.setter
     def max_connections(self, number: int) -> None:
-        _check_counts(required=True, max_connections=number)
+        check_counts(required=True, max_connections=number)
         self._max_connections = number
         if self._loop is not None:
             self._loop.max_connections = number
@@ -775,7 +717,7 @@ class Server:
 
     @limits.setter
     def limits(self, limits: Limits) -> None:
-        _check_limits(limits)
+        check_limits(limits)
         self._limits = limits
         if self._loop is not None:
             self._loop.limit(limits)
@@ -973,12 +915,6 @@ def banner(servers: Sequence[Server], facts: Sequence[tuple[str, str]] = ()) -> 
     return "\n".join(lines)
 
 
-def default_max_connections() -> int:
-    """0.8 of the limit of open files: the rest is for the database, logs and listeners."""
-    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return max(1, int(soft * 0.8)) if soft != resource.RLIM_INFINITY else 1_000_000
-
-
 class _NoThreadPool(ThreadPool):
     """Stands where the hybrid model has its pool, and says that there is none."""
 
@@ -1005,84 +941,10 @@ def _reach(address: Address) -> str:
     return ""
 
 
-def _check_model(model: str, overflow: str, blocking: bool | None) -> None:
-    if model not in MODELS:
-        raise ValueError(f"Server: model is {model!r}; choose one of {', '.join(MODELS)}")
-    if overflow not in OVERFLOWS:
-        raise ValueError(f"Server: overflow is {overflow!r}; choose one of {', '.join(OVERFLOWS)}")
-    if overflow == "block" and model == "epoll":
-        raise ValueError('Server: overflow="block" would stop the only thread of model "epoll"; use "close" or "drop"')
-    if model == "epoll" and blocking:
-        raise ValueError('Server: blocking=True has no meaning in model "epoll", which has no pool')
-
-
-def _parse_binds(bind: str | Sequence[str]) -> list[Address]:
-    binds = [bind] if isinstance(bind, str) else list(bind) if isinstance(bind, Iterable) else [bind]
-    if not binds:
-        raise ValueError("Server: bind names no address")
-    if not all(isinstance(text, str) for text in binds):
-        raise TypeError(f"Server: bind is {bind!r}; it must be an address such as tcp://127.0.0.1:7000, or several")
-    return [parse_bind(text) for text in binds]
-
-
-def _check_tls(tls: TLS | None, binds: Sequence[Address]) -> TLS | None:
-    if not isinstance(tls, TLS | None):
-        raise TypeError(f"Server: tls is {tls!r}; it must be a TLS or None")
-    speaking = [address for address in binds if address.tls]
-    if speaking and tls is None:
-        raise ValueError(f"Server: {speaking[0]} needs a certificate; give tls=TLS(certificate, key)")
-    if tls is not None and not speaking:
-        plain = ", ".join(map(str, binds))
-        raise ValueError(f"Server: tls is given, but nothing would be encrypted on {plain}; listen on tls://HOST:PORT")
-    return tls
-
-
 def _certificate_fact(tls: TLS, context: ServerContext) -> str:
     until = time.strftime("%Y-%m-%d", time.gmtime(context.not_after))
     clients = f", clients need one of {os.fspath(tls.client_ca)}" if tls.client_ca is not None else ""
     return f"{os.fspath(tls.certificate)}, valid until {until}{clients}"
-
-
-def _check_positive(*, required: bool = False, **settings: float | None) -> None:
-    for name, value in settings.items():
-        if value is None and not required:
-            continue
-        if not isinstance(value, int | float) or isinstance(value, bool) or not value > 0:
-            raise ValueError(f"Server: {name} is {value!r}; it must be more than 0{'' if required else ', or None'}")
-
-
-def _check_counts(*, required: bool = False, **settings: int | None) -> None:
-    for name, value in settings.items():
-        if isinstance(value, float):
-            raise TypeError(f"Server: {name} is {value!r}; it must be a whole number")
-    _check_positive(required=required, **settings)
-
-
-def _check_objects(framing: object, heartbeat: object, lifespan: object) -> None:
-    fits = hasattr(framing, "split") and hasattr(framing, "join") and not isinstance(framing, type | str | bytes)
-    if framing is not None and not fits:
-        raise TypeError(f"Server: framing is {framing!r}; it must be an object with split and join, such as Lines()")
-    if not isinstance(heartbeat, Heartbeat | None):
-        raise TypeError(f"Server: heartbeat is {heartbeat!r}; it must be a Heartbeat or None")
-    if lifespan is not None and not callable(lifespan):
-        raise TypeError(f"Server: lifespan is {lifespan!r}; it must be a function (server) -> context manager")
-
-
-def _check_limits(limits: object) -> None:
-    if not isinstance(limits, Limits):
-        raise TypeError(f"Server: limits is {limits!r}; it must be Limits(...)")
-
-
-def _check_proxy_protocol(protocol: object, binds: Sequence[Address]) -> None:
-    if protocol is None:
-        return
-    if not isinstance(protocol, ProxyProtocol):
-        raise TypeError(f"Server: proxy_protocol is {protocol!r}; it must be ProxyProtocol(...) or None")
-    if not protocol.trusted and not all(bind.is_unix for bind in binds):
-        raise ValueError(
-            "Server: proxy_protocol trusts nobody, so nobody could connect; name the networks of the load balancers "
-            "with `trusted` (--proxy-trusted)"
-        )
 
 
 _servers: weakref.WeakSet[Server] = weakref.WeakSet()

@@ -34,7 +34,7 @@ class BoundedProtocol(H11Protocol):
         super().__init__(*args, **options)
         self._timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows the type
         """See asyncio.Protocol."""
         super().connection_made(transport)
         if self._is_one_too_many():

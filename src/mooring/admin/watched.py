@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from ..db.stats import PoolStats
 from ..net.connection import CloseReason, Connection
-from ..server import Server, ServerState, ServerStats
+from ..server import Server
+from ..server_stats import ServerState, ServerStats
 from . import records
 from .numbers import (
     database_numbers,
