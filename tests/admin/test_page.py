@@ -213,14 +213,14 @@ def test_a_connection_is_looked_at_sent_to_and_closed(
 def test_a_trace_shows_the_frames_of_a_real_conversation(
     make_server: MakeServer, make_admin: MakeAdmin, open_page: OpenPage
 ) -> None:
-    server = make_server()
+    server = make_server(blocking=False)  # else a call may be tried in the pool
     page = open_page(make_admin(server, **parts_of([server])).url_with_token)
     with Client(str(server.addresses[0])) as client:
         ask_device(client, b"login " + EVIL.encode())
         page.locator("#table").scroll_into_view_if_needed()  # what nobody sees is not asked for
         page.locator("#table button.name", has_text=EVIL).click()
         page.click("#one-trace")
-        wait_until(lambda: server.connections.watcher is not None)
+        wait_until(lambda: server.connections[EVIL]._tap is not None)
         client.send(b"ping \x01" + EVIL.encode())
         assert client.recv() == b"pong"
         rows = page.locator(".trace tbody tr")
