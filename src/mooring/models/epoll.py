@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 
 from ..net.connection import CONNECTED, OUTBOX_MARK, Connection, Event
-from ..net.loop import Item, Loop
+from ..net.loop import Loop
+from ..net.model import Item
 from .meter import Meter
 from .serving import Serving, put_back_locked
 

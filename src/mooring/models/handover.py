@@ -26,7 +26,7 @@ import traceback
 from typing import Protocol
 
 from ..net.connection import Connection
-from ..net.loop import RoleLost
+from ..net.leading import RoleLost
 from ..net.rare import RareLog
 from ..threads.blocking import announce_to
 from .meter import Meter

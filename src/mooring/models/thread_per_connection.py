@@ -11,7 +11,9 @@ import threading
 import time
 
 from ..net.connection import CONNECTED, DRAINING, ENDING, LINGERING, LOST, OUTBOX_MARK, CloseReason, Connection
-from ..net.loop import RECEIVE_SIZE, Item, Loop, has_more
+from ..net.loop import RECEIVE_SIZE, Loop
+from ..net.model import Item
+from ..net.waiting_bytes import has_more
 from .epoll import append_to_inbox
 from .serving import Serving
 

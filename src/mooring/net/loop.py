@@ -11,8 +11,6 @@ given to the next client, whom a stale event or a late ``send`` would then hit.
 
 from __future__ import annotations
 
-import fcntl
-import functools
 import heapq
 import itertools
 import logging
@@ -21,13 +19,11 @@ import os
 import select
 import socket
 import struct
-import sys
-import termios
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, Protocol, TypeAlias, TypeVar, cast
+from typing import Any
 
 from ..errors import ConnectionClosed, FrameError, text_of
 from ..framing import Framing
@@ -51,8 +47,10 @@ from .connection import (
 )
 from .deadlines import DeadlineRing
 from .gate import Gate
+from .leading import RoleLost, leader_only
 from .limits import Limits
 from .listener import Listener
+from .model import Beats, Item, Model
 from .opening import Openings
 from .partial import Partial
 from .rare import RareLog
@@ -61,6 +59,7 @@ from .table import ConnectionTable
 from .throttle import Pace
 from .timeouts import Timeouts, judge
 from .tls_socket import HANDSHAKE, NothingYet, TLSSocket, is_client_hello
+from .waiting_bytes import has_bytes, has_more, unsent_bytes
 
 logger = logging.getLogger("mooring")
 
@@ -92,68 +91,7 @@ IN, OUT, HUP, ERR = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP, select.EPO
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with time-out 0, socket(7)
 
 
-class RoleLost(BaseException):
-    """Raised through the loop's code by a thread that does not lead any more, so that it touches nothing of it."""
-
-
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def leader_only(method: Method) -> Method:
-    """Marks what touches the role's state. ``python -X dev`` checks every call; else the mark costs nothing."""
-    method.leader_only = True  # type: ignore[attr-defined]
-    return checked(method) if sys.flags.dev_mode else method
-
-
-def checked(method: Method) -> Method:
-    """The method, which asserts first that its caller leads (or that nobody does, before the start)."""
-
-    @functools.wraps(method)
-    def check(loop: Loop, *args: Any, **options: Any) -> Any:
-        leader = loop.leader
-        assert leader in (None, threading.get_ident()), f"{method.__name__} called by a thread that does not lead"
-        return method(loop, *args, **options)
-
-    return cast(Method, check)
-
-
-Item: TypeAlias = bytes | Event
 _connection_ids = itertools.count(1)
-
-
-class Model(Protocol):
-    """What the loop asks of the model that runs the handlers. All methods are called by the loop's thread."""
-
-    reads_itself: bool
-    """True if each connection has a thread of its own that reads, instead of the loop."""
-
-    def admitted(self, connection: Connection) -> None:
-        """A new connection is in the table."""
-
-    def deliver(self, connection: Connection, items: list[Item]) -> None:
-        """Serve these, after what waits in the inbox already."""
-
-    def resume(self, connection: Connection) -> None:
-        """Serve what waits in the inbox; nobody serves the connection now."""
-
-    def changed(self, connection: Connection) -> None:
-        """The connection's phase, or whether it may be read, changed; for models that read by themselves."""
-
-    def ending(self) -> None:
-        """The loop is about to end: from here on its thread cannot be replaced by another."""
-
-    def serve_ready(self) -> None:
-        """Serve the connections of the ready list, each once, behind all others of the turn."""
-
-
-class Beats(Protocol):
-    """The heartbeat, as far as the loop knows it."""
-
-    def next_beat(self, connection: Connection) -> float:
-        """When the connection is to be sent a beat (monotonic seconds)."""
-
-    def beat(self, connection: Connection) -> bytes | None:
-        """What to send."""
 
 
 class Loop:
@@ -1141,22 +1079,3 @@ class Loop:
 def size_of(items: Iterable[Item]) -> int:
     """Bytes of the messages among these."""
     return sum(len(item) for item in items if isinstance(item, bytes))
-
-
-def unsent_bytes(connection: Connection) -> int:
-    """Bytes that the kernel holds and the peer's has not acknowledged, SIOCOUTQ of tcp(7) and unix(7)."""
-    return int.from_bytes(fcntl.ioctl(connection._socket, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
-
-
-def has_more(connection: Connection) -> bool:
-    """Whether a layer of ours holds input that nobody has read yet, of which the descriptor does not tell."""
-    ask: Callable[[], bool] | None = getattr(connection._socket, "has_more", None)
-    return ask is not None and ask()
-
-
-def has_bytes(connection: Connection) -> bool:
-    """Whether the kernel holds input that nobody has read yet."""
-    try:
-        return bool(connection._socket.recv(1, socket.MSG_PEEK | DONT_WAIT))
-    except OSError:
-        return False
