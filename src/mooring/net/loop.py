@@ -860,10 +860,10 @@ class Loop:
         except OSError:
             pass  # the peer was quicker
         reason = connection._close_reason or CloseReason.LOCAL
-        self.closed[reason] += 1
         if reason is CloseReason.FRAME:
             self.strike(connection, "frame")
         self._log_end(connection, reason)
+        self.closed[reason] += 1  # who sees it finds the line in the log
         if tell_lost:
             self.model.deliver(connection, [LOST])
         elif connection._inbox and not connection._served:

@@ -238,10 +238,10 @@ class Openings:
     def _fail(self, opening: Opening, reason: str, detail: str, level: int = logging.INFO) -> None:
         self._forget(opening)
         kind = f"{opening.stage.name}_{reason}"
-        self.failed[kind] += 1
         if logger.isEnabledFor(level):  # before the peer can see its end
             peer = unpack_address(opening.peer) if isinstance(opening.peer, int | tuple) else "a local peer"
             self._rare.log(level, kind, "%s was closed before it was a connection (%s): %s", peer, kind, detail)
+        self.failed[kind] += 1  # who sees it finds the line in the log
         try:
             self.when_failed(opening.socket, kind)
         finally:
