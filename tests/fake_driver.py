@@ -1,4 +1,4 @@
-"""A database that exists only in the test: it refuses, dies and dawdles on command, and a clock that a test turns."""
+"""A database that exists only in the test: it refuses, dies and dawdles on command."""
 
 from __future__ import annotations
 
@@ -11,19 +11,6 @@ from mooring.db.driver import ConnectFailure, DriverErrors, ServerLimits
 from mooring.db.options import PoolOptions
 from mooring.db.pool import ConnectionPool
 from mooring.db.url import parse_url
-
-
-class Clock:
-    """Time that passes when told to."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-    def advance(self, seconds: float) -> None:
-        self.now += seconds
 
 
 class Refused(Exception):

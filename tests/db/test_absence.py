@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from fake_driver import Clock, Denied, FakeDriver, Refused, make_fake_pool
+from clock import Clock
+from fake_driver import Denied, FakeDriver, Refused, make_fake_pool
 from waiting import wait_until
 
 from mooring.db import ConnectionPool, PoolEvent, PoolEventKind

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fake_driver import Clock, FakeDriver, make_fake_pool
+from clock import Clock
+from fake_driver import FakeDriver, make_fake_pool
 from waiting import wait_until
 
 from mooring.db import ConnectionPool, PoolEvent, PoolEventKind

@@ -16,7 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from fake_driver import Clock, FakeDriver, Refused, make_fake_pool
+from clock import Clock
+from fake_driver import FakeDriver, Refused, make_fake_pool
 from fake_mysql import FakeMySQL
 from mariadb import MariaDB
 from waiting import wait_until

@@ -10,7 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from fake_driver import Clock, Denied, FakeDriver, Refused, make_fake_pool
+from clock import Clock
+from fake_driver import Denied, FakeDriver, Refused, make_fake_pool
 
 from mooring.db import ConnectionPool, Lease, MySQLConnectionPool, SQLiteConnectionPool, open_pool
 from mooring.errors import PoolBusy, PoolClosed, PoolError, PoolTimeout, PoolUnavailable

@@ -10,7 +10,8 @@ from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-from fake_driver import Clock, FakeConnection, FakeDriver, Refused
+from clock import Clock
+from fake_driver import FakeConnection, FakeDriver, Refused
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from clock import Clock
 
 from mooring.framing import Lines
 from mooring.net.connection import Connection, Connections
@@ -70,3 +71,9 @@ def pairs(engine: Engine) -> Iterator[Pairs]:
     pairs = Pairs(engine)
     yield pairs
     pairs.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until it is turned."""
+    return Clock()

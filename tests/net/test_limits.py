@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clock import Clock
 
 from mooring import Limits, ProxyProtocol, Server
 from mooring.net import address_lines, strikes
@@ -16,19 +17,6 @@ from mooring.net.address import pack_sockaddr
 from mooring.net.address_lines import AddressLines
 from mooring.net.gate import Gate
 from mooring.net.refusals import Refusal
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 def packed(host: str, port: int = 5) -> Any:

@@ -6,23 +6,9 @@ import logging
 from collections.abc import Callable
 
 import pytest
+from clock import Clock
 
 from mooring.net.rare import RareLog
-
-
-class Clock:
-    """Stands still until it is set."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
 
 
 @pytest.fixture

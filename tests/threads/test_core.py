@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from clock import Clock
 
 from mooring.errors import QueueFull
 from mooring.threads.core import NEEDS_SAMPLER, NEEDS_THREAD, NEEDS_THREADS, NO_HELP, START_RETRY, Orders, PoolCore
 from mooring.threads.sizing import FAST_INTERVAL, SLOW_INTERVAL
 from mooring.threads.tasks import COMPLETED, Task
 from mooring.threads.worker import Worker
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Nobody:
