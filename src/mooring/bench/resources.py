@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,19 @@ def descriptors(pid: int) -> int:
         OSError: there is no such process, or it is not ours to see.
     """
     return len(os.listdir(_PROC / str(pid) / "fd"))
+
+
+def open_files(pid: int, path: str) -> int:
+    """How many of them are files whose path begins so: a database's, with what lies beside it.
+
+    Raises:
+        OSError: there is no such process, or it is not ours to see.
+    """
+    count = 0
+    for link in (_PROC / str(pid) / "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed this moment
+            count += os.readlink(link).startswith(path)
+    return count
 
 
 def descendants(pid: int) -> list[int]:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from ...db import open_pool
+from ...db.url import parse_url
 from ..certificates import certificate
 from ..contenders import mooring
 from ..private_database import PrivateDatabase
 from ..process import ServerProcess
-from ..resources import descriptors, resources
+from ..resources import descriptors, open_files, resources
 from ..session import Session
 from ..stampede.disturber import Control, Disturber
 from ..stampede.visitors import PATIENCE, stored_pairs
@@ -212,11 +213,17 @@ class One:
             control.close()
         return left
 
-    @staticmethod
-    def _left(server: ServerProcess, report: dict[str, Any]) -> Left:
+    def _left(self, server: ServerProcess, report: dict[str, Any]) -> Left:
         used = resources(server.pid)
-        own = descriptors(server.pid) - report["database_connections"]
+        own = descriptors(server.pid) - self._of_database(server, report)
         return Left(own, used.threads, used.memory, report["blocks"])
+
+    def _of_database(self, server: ServerProcess, report: dict[str, Any]) -> int:
+        """Descriptors of the pool: a socket for each connection, or SQLite's files, several for each."""
+        address = parse_url(self._url) if self._url else None
+        if address is not None and address.dialect == "sqlite":
+            return open_files(server.pid, address.database)
+        return int(report["database_connections"])
 
     def _judge(self, before: Left, after: Left, report: dict[str, Any]) -> None:
         self._faults += report["faults"]
