@@ -129,11 +129,10 @@ class One:
             contender = mooring(self._model, "stampede", self._model, *pair, *([self._url] if self._url else []))
             server = stack.enter_context(self._session.start(contender))
             self._stampede(server, self._size.seconds * WARM_UP, self._size.seed + 1)
-            before = self._look(server, None)
+            before, _ = self._look(server, None)
             self._counts = {}
             self._stampede(server, self._size.seconds, self._size.seed)
-            after = self._look(server, before)
-            report = self._ask(server)
+            after, report = self._look(server, before)
         self._judge(before, after, report)
         self._keep(before, after, report)
         if self._faults:
@@ -187,8 +186,8 @@ class One:
         finally:
             control.close()
 
-    def _look(self, server: ServerProcess, before: Left | None) -> Left:
-        """What is held when all have gone; waits a while for what is still on its way out."""
+    def _look(self, server: ServerProcess, before: Left | None) -> tuple[Left, dict[str, Any]]:
+        """What is held when all have gone, and the server's report then; waits a while for what is on its way out."""
         control = Control(server.port)
         deadline = time.monotonic() + QUIET_TIMEOUT
         try:
@@ -197,21 +196,23 @@ class One:
             while True:
                 report = control.wish()
                 left = self._left(server, report)
-                calm = report["open"] == 1 and report["late"] == 0 and report["pool"] <= 2
+                ended = report["connected"] - report["lost"] == report["open"] == 1  # who is not open may yet hear "lost"
+                calm = ended and report["late"] == 0 and report["pool"] <= 2
                 back = before is None or (
                     left.descriptors <= before.descriptors and left.threads <= before.threads + THREADS_LIMIT
                 )
                 if (calm and back) or time.monotonic() > deadline:
                     break
                 time.sleep(0.05)
-            left = self._left(server, control.wish(tidy=True))
+            report = control.wish(tidy=True)
+            left = self._left(server, report)
             if report["open"] != 1:
                 self._faults.append(f"every connection ends: {report['open'] - 1} are left")
             if self._model == "hybrid":
                 control.wish(resize=[2, 64])
         finally:
             control.close()
-        return left
+        return left, report
 
     def _left(self, server: ServerProcess, report: dict[str, Any]) -> Left:
         used = resources(server.pid)
