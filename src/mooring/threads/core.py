@@ -123,7 +123,7 @@ class PoolCore:
             RuntimeError, BrokenThreadPool: the pool accepts none.
             QueueFull: as many tasks wait as may.
         """
-        if not self.is_alive():
+        if self.state is not OPEN and not self.is_alive():
             raise self.refusal()
         if self.queue_limit is not None and len(self.queue) - self.starting - len(self.idle) >= self.queue_limit:
             self._check_room()
@@ -205,7 +205,7 @@ class PoolCore:
                 worker.started_at = now
                 return self.queue.popleft()
             worker.started_at = 0.0
-            if self.is_alive():
+            if self.state is OPEN or self.is_alive():
                 self.idle.append(worker)
                 return None
         worker.leaves = True

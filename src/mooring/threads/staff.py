@@ -155,9 +155,13 @@ class Staff(Executor):
 
     def _serve(self, worker: Worker) -> None:
         """Run the task with which the worker was woken, and what is queued after it."""
-        worker.started_at = self._core.clock()
+        core, following = self._core, None
+        worker.started_at = core.clock()
         with self._mutex:
-            following = self._core.arrive()
+            if core.queue:
+                following = core.arrive()
+            else:
+                core.waking = False  # `arrive` by hand: whoever waits for the result waits for this, too
         if following is not None:
             following[0].hand(self, following[1])
         self._work(worker)

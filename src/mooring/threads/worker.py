@@ -56,13 +56,13 @@ class Worker:
 
     def _run(self) -> None:
         pool = self._claim()
-        assert pool is not None
-        pool._begin(self)
+        if pool is not None:
+            pool._begin(self)
         acquire = self.baton.acquire
         while not self.leaves:
             del pool  # not one reference while waiting
             acquire()
-            pool = self._claim()
+            pool, self.pool = self.pool, None  # `_claim` by hand: once for every call
             if pool is None:
                 return
             pool._serve(self)

@@ -196,7 +196,8 @@ class One:
             while True:
                 report = control.wish()
                 left = self._left(server, report)
-                ended = report["connected"] - report["lost"] == report["open"] == 1  # who is not open may yet hear "lost"
+                # Who is not open any more may yet have to hear "lost".
+                ended = report["connected"] - report["lost"] == report["open"] == 1
                 calm = ended and report["late"] == 0 and report["pool"] <= 2
                 back = before is None or (
                     left.descriptors <= before.descriptors and left.threads <= before.threads + THREADS_LIMIT
