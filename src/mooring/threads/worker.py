@@ -56,8 +56,8 @@ class Worker:
 
     def _run(self) -> None:
         pool = self._claim()
-        if pool is not None:
-            pool._begin(self)
+        assert pool is not None
+        pool._begin(self)
         acquire = self.baton.acquire
         while not self.leaves:
             del pool  # not one reference while waiting
