@@ -6,7 +6,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -232,8 +233,12 @@ def test_a_command_that_raises_is_answered_with_the_error(gateway: Gateway) -> N
 
 
 @pytest.fixture(params=["memory", "disk"])
-def journal(request: pytest.FixtureRequest) -> Journal:
-    return MemoryJournal() if request.param == "memory" else DiskJournal(Disk(None, "a", 10))
+def journal(request: pytest.FixtureRequest) -> Iterator[Journal]:
+    if request.param == "memory":
+        yield MemoryJournal()
+        return
+    with closing(Disk(None, "a", 10)) as disk:
+        yield DiskJournal(disk)
 
 
 def test_a_command_that_was_begun_is_never_run_again(journal: Journal) -> None:
