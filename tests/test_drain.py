@@ -20,7 +20,7 @@ from mooring.gateway import Codec, Gateway, server
 from mooring.gateway import Device as RealDevice
 from mooring.gateway.json_lines import JSON_LINES
 from mooring.gateway.messages import Bye
-from mooring.server_stats import ServerState
+from mooring.server import ServerState
 
 HERE = "tcp://127.0.0.1:0"
 
@@ -237,7 +237,7 @@ def test_devices_that_cannot_be_told_to_come_back_later_are_closed_one_after_the
     codec: Codec,
     spread: float | None,
 ) -> None:
-    monkeypatch.setattr("mooring.server.SPREAD_PER_CONNECTION", 0.1)
+    monkeypatch.setattr("mooring.server.drain.SPREAD_PER_CONNECTION", 0.1)
     gateway = make_gateway(codec=codec)
     with contextlib.ExitStack() as stack:
         devices = [stack.enter_context(Device(gateway.addresses[0])) for _ in range(4)]

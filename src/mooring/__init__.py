@@ -31,8 +31,7 @@ from .net.connection import CloseReason, Connection, Connections
 from .net.limits import Limits
 from .net.proxy_protocol import ProxyProtocol
 from .net.tls import TLS, PeerCertificate
-from .server import Handler, Server, run
-from .server_stats import ServerState, ServerStats
+from .server import Handler, Server, ServerState, ServerStats, run
 from .threads import Pending, blocking
 
 __all__ = [

@@ -445,7 +445,7 @@ def test_after_an_error_in_the_loop_those_who_wait_for_a_thread_still_hear_of_th
 def test_an_error_in_the_loop_leaves_nothing_open_though_messages_wait(
     model: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mooring.server.LAST_CALLS", 0.1)
+    monkeypatch.setattr("mooring.server.drain.LAST_CALLS", 0.1)
     gate = threading.Event()
 
     def handler(connection: Connection, message: bytes) -> bytes:

@@ -17,7 +17,7 @@ from ..db.durations import Durations
 from ..db.stats import PoolStats
 from ..net.connection import CloseReason
 from ..net.refusals import Refusal
-from ..server_stats import ServerStats
+from ..server import ServerStats
 from ..threads.histogram import Histogram
 from .process import ProcessMeter
 from .watched import WatchedServer
