@@ -27,7 +27,9 @@ from .errors import (
 from .handler import ConnectionHandler, Reply, Router
 from .heartbeat import Heartbeat
 from .net.address import Address
-from .net.connection import CloseReason, Connection, Connections
+from .net.connection import Connection
+from .net.connections import Connections
+from .net.life import CloseReason
 from .net.limits import Limits
 from .net.proxy_protocol import ProxyProtocol
 from .net.tls import TLS, PeerCertificate

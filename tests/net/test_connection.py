@@ -13,7 +13,8 @@ import pytest
 from waiting import wait_until
 
 from mooring import ConnectionClosed
-from mooring.net.connection import ENDING, CloseReason, Connection
+from mooring.net.connection import Connection
+from mooring.net.life import ENDING, CloseReason
 from mooring.threads.pending import Pending, complete_together
 
 

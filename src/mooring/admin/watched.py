@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..db.stats import PoolStats
-from ..net.connection import CloseReason, Connection
+from ..net.connection import Connection
+from ..net.life import CloseReason
 from ..server import Server, ServerState, ServerStats
 from . import records
 from .numbers import (

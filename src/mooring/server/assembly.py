@@ -16,7 +16,8 @@ from ..models.handover import Handover
 from ..models.hybrid import HybridModel
 from ..models.serving import NeverPaused, Serving
 from ..models.thread_per_connection import ThreadPerConnectionModel
-from ..net.connection import Connection, Connections
+from ..net.connection import Connection
+from ..net.connections import Connections
 from ..net.gate import Gate
 from ..net.listener import Listener
 from ..net.loop import Loop
@@ -62,7 +63,7 @@ def stages_of(
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class Assembly:
     """What serves, from ``initialize`` on.
 
     Attributes:
@@ -100,7 +101,7 @@ def assemble(
     pool: ThreadPool,
     take: Callable[[socket.socket], Connection | None],
     counts: Callable[[], bool],
-) -> Engine:
+) -> Assembly:
     """Make the loop and its model; nothing runs yet.
 
     Args:
@@ -144,13 +145,15 @@ def assemble(
         loop.model = ThreadPerConnectionModel(
             serving, loop, inbox_limit=configuration.inbox_limit, name=f"{name}-connection"
         )
-    return Engine(loop, serving, None, lambda: None)
+    return Assembly(loop, serving, None, lambda: None)
 
 
-def _with_hybrid_model(loop: Loop, serving: Serving, name: str, pool: ThreadPool, counts: Callable[[], bool]) -> Engine:
+def _with_hybrid_model(
+    loop: Loop, serving: Serving, name: str, pool: ThreadPool, counts: Callable[[], bool]
+) -> Assembly:
     handover = None
     if serving.handling.blocking is not True:
         handover = Handover(loop, limit=pool.stats().max_size, name=f"{name}-loop", rare=loop.rare)
     loop.model = HybridModel(serving, pool, loop, handover)
     detach = pool.attach(counts=counts, describe=lambda thread, function, args: serving.describe(thread))
-    return Engine(loop, serving, handover, detach)
+    return Assembly(loop, serving, handover, detach)

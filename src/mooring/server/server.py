@@ -22,7 +22,8 @@ from ..heartbeat import Heartbeat
 from ..models.handover import Handover
 from ..models.serving import Serving
 from ..net.address import Address
-from ..net.connection import Connection, Connections
+from ..net.connection import Connection
+from ..net.connections import Connections
 from ..net.gate import Gate
 from ..net.limits import Limits
 from ..net.listener import Listener, ListenerStats, open_listeners
@@ -37,7 +38,7 @@ from ..tracing import Trace
 from . import forking
 from .accepting import Accepting
 from .arguments import check_counts, check_lifespan, parse_binds
-from .assembly import Engine, assemble, check_platform, make_tls_stage, stages_of
+from .assembly import Assembly, assemble, check_platform, make_tls_stage, stages_of
 from .configuration import Configuration
 from .drain import check_times, close_queued, usual_spread, wait_for_end, wait_for_last_calls
 from .introduction import Fact, Introduction, certificate_text, listening_fact
@@ -162,7 +163,7 @@ class Server:
         self._resources = contextlib.ExitStack()
         self._tls_stage: TLSStage | None = None
         self._listeners: list[Listener] = []
-        self._engine: Engine | None = None
+        self._assembly: Assembly | None = None
         self._loop_ended = threading.Event()
         self._started_at = 0.0
 
@@ -225,12 +226,12 @@ class Server:
         self.initialize()
         if not self._lifecycle.begin_running():
             return
-        engine = self._engine
-        assert engine is not None
+        assembly = self._assembly
+        assert assembly is not None
         self._started_at = time.monotonic()
-        self._tell_acceptor(engine.loop)
+        self._tell_acceptor(assembly.loop)
         try:
-            engine.start(self._thread_prefix)
+            assembly.start(self._thread_prefix)
         except BaseException:
             self._started_at = 0.0  # the loop has never run, so there is nothing to wait for
             self._loop_ended.set()
@@ -262,7 +263,7 @@ class Server:
         """
         self._lifecycle.check_process()
         self._lifecycle.wait_stopped()
-        error = self._engine.loop.error if self._engine is not None else None
+        error = self._assembly.loop.error if self._assembly is not None else None
         if error is not None:
             raise MooringError(f"the server stopped because its loop failed: {error!r}") from error
 
@@ -293,18 +294,18 @@ class Server:
         if before is None:
             return
         try:
-            if before is ServerState.RUNNING and self._engine is not None:
-                self._drain(self._engine, timeout, spread, grace)
+            if before is ServerState.RUNNING and self._assembly is not None:
+                self._drain(self._assembly, timeout, spread, grace)
         finally:
             with self._lifecycle.releasing():
-                self._release(self._engine)
+                self._release(self._assembly)
 
     def _must_not_wait(self) -> bool:
         """Whether a stop would wait for the calling thread: a handler's, the loop's, or the lifespan's."""
-        engine = self._engine
-        if self._lifecycle.is_busy_here or engine is None:
+        assembly = self._assembly
+        if self._lifecycle.is_busy_here or assembly is None:
             return self._lifecycle.is_busy_here
-        return engine.serving.is_here() or not engine.loop.may_wait()
+        return assembly.serving.is_here() or not assembly.loop.may_wait()
 
     def __enter__(self) -> Self:
         self.start()
@@ -330,7 +331,7 @@ class Server:
         for listener in self._listeners:
             listener.stages = stages_of(listener, configuration, gate, self._tls_stage)
         self._accepting.addresses = tuple(listener.address for listener in self._listeners)
-        self._engine = assemble(
+        self._assembly = assemble(
             self,
             configuration,
             self._handling,
@@ -341,8 +342,8 @@ class Server:
             take=self.handle_new_connection,
             counts=self._database_is_there,
         )
-        resources.callback(self._engine.detach)
-        loop = self._engine.loop
+        resources.callback(self._assembly.detach)
+        loop = self._assembly.loop
         loop.listen(self._listeners)
         loop.on_end = partial(self._loop_has_ended, loop)
         forking.register(loop)
@@ -360,17 +361,17 @@ class Server:
         if loop.error is not None:
             threading.Thread(target=self.stop, args=(0,), name="mooring-stop", daemon=True).start()
 
-    def _drain(self, engine: Engine, timeout: float | None, spread: float | None, grace: float) -> None:
+    def _drain(self, assembly: Assembly, timeout: float | None, spread: float | None, grace: float) -> None:
         if self._threads.paused:
             self._threads.resume()
         if grace:
             self._loop_ended.wait(grace)
         seconds = self._begin_farewell(spread, timeout)
-        engine.loop.stop(seconds, self._bid_farewell)
+        assembly.loop.stop(seconds, self._bid_farewell)
         if timeout is not None and spread is not None:
             timeout += seconds
-        wait_for_end(engine.loop, engine.serving, self._loop_ended, timeout)
-        if engine.loop.error is not None and self._own_pool:
+        wait_for_end(assembly.loop, assembly.serving, self._loop_ended, timeout)
+        if assembly.loop.error is not None and self._own_pool:
             wait_for_last_calls(self._threads)
 
     def _begin_farewell(self, spread: float | None, timeout: float | None) -> float:
@@ -384,14 +385,14 @@ class Server:
     def _bid_farewell(self, connection: Connection) -> None:
         """A connection's turn to be closed has come; on the loop thread, quick, must not raise."""
 
-    def _release(self, engine: Engine | None) -> None:
+    def _release(self, assembly: Assembly | None) -> None:
         """Give back everything; whatever fails is logged and does not keep the rest from being given back."""
-        if engine is not None and not self._started_at:
-            engine.loop.discard()  # initialized and never started
+        if assembly is not None and not self._started_at:
+            assembly.loop.discard()  # initialized and never started
         if self._own_pool:
             self._threads.shutdown(wait=False, cancel_futures=True)
-            if engine is not None and self.model == "hybrid":
-                close_queued(engine.loop, engine.serving)
+            if assembly is not None and self.model == "hybrid":
+                close_queued(assembly.loop, assembly.serving)
         try:
             self._resources.close()
         except Exception:
@@ -415,11 +416,11 @@ class Server:
         """
         self._lifecycle.check_process()
         # Until its listeners are closed the loop goes on accepting, and a client that was accepted must be served.
-        state, engine = self.state, self._engine
+        state, assembly = self.state, self._assembly
         accepts = state is ServerState.RUNNING or state is ServerState.STOPPING
-        if engine is None or not accepts or (state is ServerState.STOPPING and engine.loop.may_wait()):
+        if assembly is None or not accepts or (state is ServerState.STOPPING and assembly.loop.may_wait()):
             raise RuntimeError(f"the server is {state}: it takes connections only while it runs")
-        return engine.loop.adopt(sock)
+        return assembly.loop.adopt(sock)
 
     def adjust_thread_pool_size(self) -> int:
         """Take one step of sizing the pool to its load now; the pool does the same by itself from time to time.
@@ -456,8 +457,8 @@ class Server:
     def _set_accepting(self, address: Address | str | None, accepting: bool) -> None:
         self._lifecycle.check_process()
         self._accepting.set(address, accepting)
-        if self._engine is not None and self.state is ServerState.RUNNING:
-            self._tell_acceptor(self._engine.loop)
+        if self._assembly is not None and self.state is ServerState.RUNNING:
+            self._tell_acceptor(self._assembly.loop)
 
     def _tell_acceptor(self, loop: Loop) -> None:
         loop.post(lambda: loop.acceptor.resume(self._accepting.open_addresses()))
@@ -495,16 +496,16 @@ class Server:
         Raises:
             ValueError: set to less than 1.
         """
-        if self._engine is not None:
-            return self._engine.loop.max_connections
+        if self._assembly is not None:
+            return self._assembly.loop.max_connections
         return self._configuration.most_connections
 
     @max_connections.setter
     def max_connections(self, number: int) -> None:
         check_counts(required=True, max_connections=number)
         self._configuration = replace(self._configuration, max_connections=number)
-        if self._engine is not None:
-            self._engine.loop.max_connections = number
+        if self._assembly is not None:
+            self._assembly.loop.max_connections = number
 
     @property
     def limits(self) -> Limits:
@@ -518,8 +519,8 @@ class Server:
     @limits.setter
     def limits(self, limits: Limits) -> None:
         self._configuration = replace(self._configuration, limits=limits)
-        if self._engine is not None:
-            self._engine.loop.limit(limits)
+        if self._assembly is not None:
+            self._assembly.loop.limit(limits)
 
     @property
     def accepting(self) -> bool:
@@ -529,9 +530,9 @@ class Server:
     @property
     def loop_age(self) -> float:
         """Seconds since the loop last came round, at most about 1 in good health; 0.0 if it does not run."""
-        if self._engine is None or self.state not in (ServerState.RUNNING, ServerState.STOPPING):
+        if self._assembly is None or self.state not in (ServerState.RUNNING, ServerState.STOPPING):
             return 0.0
-        return self._engine.loop.age
+        return self._assembly.loop.age
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -629,7 +630,7 @@ class Server:
     def stats(self) -> ServerStats:
         """The server's counters, now."""
         return take_stats(
-            self._engine,
+            self._assembly,
             state=self.state,
             uptime=time.monotonic() - self._started_at if self._started_at else 0.0,
             connections=self.connections,
@@ -662,19 +663,19 @@ class Server:
         """What the banner's first line calls the server."""
         return self.name or self._handling.name
 
-    # The engine, for the admin side ---------------------------------------------------------------------------------
+    # Parts, for the admin side --------------------------------------------------------------------------------------
 
     @property
     def _loop(self) -> Loop | None:
-        return self._engine.loop if self._engine is not None else None
+        return self._assembly.loop if self._assembly is not None else None
 
     @property
     def _serving(self) -> Serving | None:
-        return self._engine.serving if self._engine is not None else None
+        return self._assembly.serving if self._assembly is not None else None
 
     @property
     def _handover(self) -> Handover | None:
-        return self._engine.handover if self._engine is not None else None
+        return self._assembly.handover if self._assembly is not None else None
 
     def __repr__(self) -> str:
         where = ", ".join(map(str, self.addresses or self._configuration.bind))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..net.connection import CloseReason, Connections
+from ..net.connections import Connections
+from ..net.life import CloseReason
 from ..net.listener import ListenerStats
 from ..net.refusals import Refusal
 from ..threads import ThreadPoolStats
 from ..threads.histogram import Histogram
-from .assembly import Engine
+from .assembly import Assembly
 from .lifecycle import ServerState
 
 
@@ -69,7 +70,7 @@ class ServerStats:
 
 
 def take_stats(
-    engine: Engine | None,
+    assembly: Assembly | None,
     *,
     state: ServerState,
     uptime: float,
@@ -80,13 +81,13 @@ def take_stats(
     """Gather the counters, now.
 
     Args:
-        engine: what counts; None before the server is initialized.
+        assembly: what counts; None before the server is initialized.
         state, uptime, connections, listeners, threads: see ServerStats.
     """
     of_server = ServerStats(state, uptime, len(connections), connections.most, listeners=listeners, threads=threads)
-    if engine is None:
+    if assembly is None:
         return of_server
-    loop, calls, handover = engine.loop, engine.serving.tallies.stats(), engine.handover
+    loop, calls, handover = assembly.loop, assembly.serving.tallies.stats(), assembly.handover
     return replace(
         of_server,
         accepted=loop.acceptor.accepted,
