@@ -21,6 +21,7 @@ from fixtures_mariadb import (  # noqa: F401
     own_mysql9,
 )
 from leaks import Leaks
+from serving import connect, serve, short_linger  # noqa: F401
 
 
 def pytest_configure(config: pytest.Config) -> None:

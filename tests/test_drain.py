@@ -24,6 +24,8 @@ from mooring.server import ServerState
 
 HERE = "tcp://127.0.0.1:0"
 
+pytestmark = pytest.mark.usefixtures("short_linger")
+
 
 def echo(connection: Connection, message: bytes) -> bytes:
     return message
@@ -97,14 +99,34 @@ def test_the_hearts_of_those_who_wait_for_their_turn_go_on_beating() -> None:
         assert server.stats().closed == {"stop": 1}
 
 
-def test_the_timeout_counts_from_the_last_turn_on(caplog: pytest.LogCaptureFixture) -> None:
-    with Server(echo, bind=HERE) as server, contextlib.ExitStack() as stack:
+class PatientEvent(threading.Event):
+    """Stands for ``Server._loop_ended`` and notes for how long it is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patience: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.patience.append(timeout)
+        return super().wait(timeout)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "spread", "patience"),
+    [(15.0, 0.2, 15.2), (15.0, 0.0, 15.0), (15.0, None, 15.0), (None, 0.2, None)],
+)
+def test_the_timeout_counts_from_the_last_turn_on(
+    timeout: float | None, spread: float | None, patience: float | None
+) -> None:
+    server = Server(echo, bind=HERE)
+    server._loop_ended = ended = PatientEvent()
+    with server, contextlib.ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(Client(server.addresses[0])).send(b"x")
         wait_until(lambda: server.stats().messages == 3)
-        server.stop(5.0, spread=6.0)
+        server.stop(timeout, spread=spread)
+        assert ended.patience == [patience]
         assert server.stats().closed == {"stop": 3}
-    assert "did not end" not in caplog.text
 
 
 class Gate(threading.Event):

@@ -195,10 +195,7 @@ def json_router() -> Router:
     return router
 
 
-@pytest.fixture(autouse=True)
-def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients of these tests do not end their side."""
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.05)
+pytestmark = pytest.mark.usefixtures("short_linger")
 
 
 def served(handler: Any, *messages: bytes, finish: bool = True) -> tuple[list[bytes], dict[CloseReason, int]]:

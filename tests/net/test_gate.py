@@ -29,10 +29,7 @@ def model(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(autouse=True)
-def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients that do not close their end are not waited for."""
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.05)
+pytestmark = pytest.mark.usefixtures("short_linger")
 
 
 @pytest.fixture
