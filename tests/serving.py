@@ -43,12 +43,6 @@ def connect() -> Iterator[Connect]:
         yield connect
 
 
-@pytest.fixture
-def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For tests whose clients rarely end their side."""
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.1)
-
-
 def ended(client: Client) -> bool:
     """Waits for the end that the server makes; False if a message comes instead."""
     try:

@@ -24,8 +24,6 @@ from mooring.server import ServerState
 
 HERE = "tcp://127.0.0.1:0"
 
-pytestmark = pytest.mark.usefixtures("short_linger")
-
 
 def echo(connection: Connection, message: bytes) -> bytes:
     return message

@@ -195,9 +195,6 @@ def json_router() -> Router:
     return router
 
 
-pytestmark = pytest.mark.usefixtures("short_linger")
-
-
 def served(handler: Any, *messages: bytes, finish: bool = True) -> tuple[list[bytes], dict[CloseReason, int]]:
     """The answers to these messages, and how the connection ended: by the client if it is to finish."""
     with Server(handler, bind=HERE) as server, Client(server.addresses[0]) as client:

@@ -15,8 +15,6 @@ from waiting import wait_until
 from mooring import CloseReason, ConnectionClosed, Heartbeat
 from mooring.net.connection import Connection
 
-pytestmark = pytest.mark.usefixtures("short_linger")
-
 
 @pytest.fixture(params=READERS)
 def model(request: pytest.FixtureRequest) -> str:

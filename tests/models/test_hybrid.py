@@ -42,12 +42,6 @@ Serve = Callable[..., Server]
 Connect = Callable[..., Client]
 
 
-@pytest.fixture(autouse=True)
-def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients of these tests rarely end their side."""
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.1)
-
-
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Starts servers of the hybrid model, and stops them at the end of the test."""

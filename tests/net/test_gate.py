@@ -29,9 +29,6 @@ def model(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-pytestmark = pytest.mark.usefixtures("short_linger")
-
-
 @pytest.fixture
 def stack() -> Iterator[contextlib.ExitStack]:
     with contextlib.ExitStack() as stack:

@@ -20,8 +20,6 @@ from mooring import Client, CloseReason, ConnectionClosed, ConnectionHandler, He
 from mooring.framing import Raw
 from mooring.net.connection import Connection
 
-pytestmark = pytest.mark.usefixtures("short_linger")
-
 
 @pytest.fixture(params=READERS)
 def model(request: pytest.FixtureRequest) -> str:
