@@ -21,6 +21,7 @@ from fixtures_mariadb import (  # noqa: F401
     own_mysql9,
 )
 from leaks import Leaks
+from serving import connect, serve  # noqa: F401
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,6 +60,12 @@ def nothing_is_left_over(request: pytest.FixtureRequest) -> Iterator[None]:
     left_over = leaks.wait_for_none(timeout=5.0)
     if left_over:
         pytest.fail(left_over, pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients of tests rarely end their side, and a second for each of them would be most of the suite's time."""
+    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.1)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ SOURCE = Path(mooring.__file__).parent
 ROWS: dict[int, list[set[str]]] = {
     9: [{"cli", "__main__"}],
     8: [{"gateway"}, {"admin"}, {"bench"}, {"testing"}],
-    7: [{"server", "server_arguments", "server_stats", "client", "running", "dump", "tracing"}],
+    7: [{"server", "client", "running", "tracing"}],
     6: [{"models"}],
     5: [{"handler", "heartbeat"}],
     4: [{"net"}],

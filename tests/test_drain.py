@@ -20,7 +20,7 @@ from mooring.gateway import Codec, Gateway, server
 from mooring.gateway import Device as RealDevice
 from mooring.gateway.json_lines import JSON_LINES
 from mooring.gateway.messages import Bye
-from mooring.server_stats import ServerState
+from mooring.server import ServerState
 
 HERE = "tcp://127.0.0.1:0"
 
@@ -97,14 +97,34 @@ def test_the_hearts_of_those_who_wait_for_their_turn_go_on_beating() -> None:
         assert server.stats().closed == {"stop": 1}
 
 
-def test_the_timeout_counts_from_the_last_turn_on(caplog: pytest.LogCaptureFixture) -> None:
-    with Server(echo, bind=HERE) as server, contextlib.ExitStack() as stack:
+class PatientEvent(threading.Event):
+    """Stands for ``Server._loop_ended`` and notes for how long it is waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patience: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.patience.append(timeout)
+        return super().wait(timeout)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "spread", "patience"),
+    [(15.0, 0.2, 15.2), (15.0, 0.0, 15.0), (15.0, None, 15.0), (None, 0.2, None)],
+)
+def test_the_timeout_counts_from_the_last_turn_on(
+    timeout: float | None, spread: float | None, patience: float | None
+) -> None:
+    server = Server(echo, bind=HERE)
+    server._loop_ended = ended = PatientEvent()
+    with server, contextlib.ExitStack() as stack:
         for _ in range(3):
             stack.enter_context(Client(server.addresses[0])).send(b"x")
         wait_until(lambda: server.stats().messages == 3)
-        server.stop(5.0, spread=6.0)
+        server.stop(timeout, spread=spread)
+        assert ended.patience == [patience]
         assert server.stats().closed == {"stop": 3}
-    assert "did not end" not in caplog.text
 
 
 class Gate(threading.Event):
@@ -237,7 +257,7 @@ def test_devices_that_cannot_be_told_to_come_back_later_are_closed_one_after_the
     codec: Codec,
     spread: float | None,
 ) -> None:
-    monkeypatch.setattr("mooring.server.SPREAD_PER_CONNECTION", 0.1)
+    monkeypatch.setattr("mooring.server.drain.SPREAD_PER_CONNECTION", 0.1)
     gateway = make_gateway(codec=codec)
     with contextlib.ExitStack() as stack:
         devices = [stack.enter_context(Device(gateway.addresses[0])) for _ in range(4)]

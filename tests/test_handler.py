@@ -195,12 +195,6 @@ def json_router() -> Router:
     return router
 
 
-@pytest.fixture(autouse=True)
-def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients of these tests do not end their side."""
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.05)
-
-
 def served(handler: Any, *messages: bytes, finish: bool = True) -> tuple[list[bytes], dict[CloseReason, int]]:
     """The answers to these messages, and how the connection ended: by the client if it is to finish."""
     with Server(handler, bind=HERE) as server, Client(server.addresses[0]) as client:

@@ -2,72 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from serving import READERS, Connect, Serve, ended
 from waiting import wait_until
 
-from mooring import Client, CloseReason, ConnectionClosed, Heartbeat, Server
+from mooring import CloseReason, ConnectionClosed, Heartbeat
 from mooring.net.connection import Connection
-
-READERS = ("hybrid", "threads")
-"""Who reads: the loop (in "epoll" as in "hybrid"), or a thread for each connection."""
-
-
-def echo(connection: Connection, message: bytes) -> bytes:
-    return message
 
 
 @pytest.fixture(params=READERS)
 def model(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(autouse=True)
-def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients of these tests rarely end their side."""
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.1)
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    """Starts servers, and stops them at the end of the test."""
-    with contextlib.ExitStack() as stack:
-
-        def serve(handler: Any = echo, **options: Any) -> Server:
-            return stack.enter_context(Server(handler, bind="tcp://127.0.0.1:0", **options))
-
-        yield serve
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[..., Client]]:
-    """Connects, and closes at the end of the test."""
-    with contextlib.ExitStack() as stack:
-
-        def connect(server: Server, **options: Any) -> Client:
-            return stack.enter_context(Client(server.addresses[0], **options))
-
-        yield connect
-
-
-Serve = Callable[..., Server]
-Connect = Callable[..., Client]
-
-
-def ended(client: Client) -> bool:
-    """Waits for the end that the server makes; False if a message comes instead."""
-    try:
-        client.recv()
-    except (ConnectionClosed, ConnectionResetError, BrokenPipeError):
-        return True
-    return False
 
 
 # Arguments and times --------------------------------------------------------------------------------------------------

@@ -98,8 +98,8 @@ def test_a_second_signal_ends_the_process_at_once() -> None:
 )
 def test_a_stuck_handler_cannot_keep_the_process_alive(options: str) -> None:
     code = f"""
-import mooring.server
-mooring.server.FORCED_END = 0.3
+import mooring.server.drain
+mooring.server.drain.FORCED_END = 0.3
 server = Server(handler, bind="tcp://127.0.0.1:0", {options})
 run_until_signal([server], started(server), stop_timeout=0.3)
 """

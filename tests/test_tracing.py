@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from mooring import Client, Connection, ConnectionHandler, Router, Server, blocking
 from mooring.framing import LengthPrefixed
-from mooring.net.connection import Connections
+from mooring.net.connections import Connections
 from mooring.net.listeners import AT_ONCE, MOST_CANDIDATES, MOST_LISTENERS, Listeners, Listening
 from mooring.net.tap import MOST_BYTES, MOST_HELD, TalkingSocket
 from mooring.net.trace_event import TraceEvent

@@ -350,7 +350,7 @@ def test_large_messages_that_nobody_serves_yet_are_read_up_to_a_bound() -> None:
 
 def test_a_client_that_vanishes_without_a_word_is_given_up_without_any_setting() -> None:
     # TCP's own keepalive takes two hours; trackers that lost their network fill the table of descriptors long before.
-    timeouts = Server(echo, bind=HERE)._timeouts
+    timeouts = Server(echo, bind=HERE).configuration.timeouts
     for timeout in (timeouts.idle, timeouts.first_message, timeouts.frame):
         assert timeout is not None
         assert 0 < timeout <= 600
@@ -427,6 +427,7 @@ def test_the_count_of_connections_comes_back_to_nothing_however_they_end(serve: 
         for client in clients:
             client.close()
         wait_until(lambda: len(server.connections) == 0)
+        wait_until(lambda: not server._loop.unfinished())  # a place is free when the descriptor is closed
     with Client(server.addresses[0]) as client:  # a place that was lost at each round would be missed by now
         client.send(b"there")
         assert client.recv() == b"there"

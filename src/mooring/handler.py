@@ -8,7 +8,8 @@ from concurrent.futures import Future
 from typing import Any, TypeAlias, TypeVar
 
 from .errors import FrameError
-from .net.connection import CloseReason, Connection
+from .net.connection import Connection
+from .net.life import CloseReason
 from .threads import Pending
 
 Reply: TypeAlias = bytes | Pending[bytes | None] | Future[bytes] | None

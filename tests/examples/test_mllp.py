@@ -26,7 +26,7 @@ def mllp(folder: Path) -> Iterator[ModuleType]:
 
 @pytest.fixture
 def client(mllp: ModuleType) -> Iterator[Client]:
-    with mllp.server as server, Client(server.addresses[0], framing=mllp.server._framing) as client:
+    with mllp.server as server, Client(server.addresses[0], framing=mllp.server.configuration.framing) as client:
         yield client
 
 
@@ -101,5 +101,5 @@ def test_bytes_that_are_no_frame_close_the_connection_and_nobody_else_notices(ml
         bad.send(b"GET / HTTP/1.1\r\n\r\n")
         with contextlib.suppress(ConnectionResetError):
             assert list(bad) == []
-        with Client(server.addresses[0], framing=mllp.server._framing) as good:
+        with Client(server.addresses[0], framing=mllp.server.configuration.framing) as good:
             assert ask(good, RESULT)[1][1] == "AA"

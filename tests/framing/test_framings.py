@@ -13,6 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuzz.streams import Case
+from fuzz.streams import outcome_of as outcome_of_case
 from mooring import framing as public
 from mooring.errors import FrameError
 from mooring.framing import (
@@ -63,6 +65,8 @@ FRAMINGS: list[Framing] = [
     Checked(Checked(Slip(max_size=6), XOR8), SUM8),
 ]
 
+PLENTY = 1 << 20
+
 all_framings = pytest.mark.parametrize("framing", FRAMINGS, ids=repr)
 
 # Mostly the bytes that mean something to one of the framings above.
@@ -84,20 +88,8 @@ def frames_of(framing: Framing, candidates: list[bytes]) -> tuple[list[bytes], l
 
 
 def outcome_of(framing: Framing, pieces: list[bytes], *, waits: bool) -> tuple[list[bytes], bytes | None]:
-    """Feed the pieces; a reader that ``waits`` holds back what is fewer than ``missing`` bytes."""
-    given_messages: list[bytes] = []
-    rest, needed = b"", 0
-    for piece in pieces:
-        rest += piece
-        if waits and len(rest) < needed:
-            continue
-        try:
-            complete, rest, missing = framing.split(rest)
-        except FrameError as exc:
-            return given_messages + list(exc.messages), None
-        given_messages += complete
-        needed = len(rest) + missing
-    return given_messages, rest
+    """What the pieces give; a reader that ``waits`` holds back what is fewer bytes than are missing."""
+    return outcome_of_case(Case(framing, largest=PLENTY, kept=PLENTY), pieces, waits=waits)
 
 
 def cut(stream: bytes, points: set[int]) -> list[bytes]:

@@ -304,7 +304,7 @@ def test_the_banner_says_what_the_gateway_is(
     make_gateway: MakeGateway, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gateway = make_gateway(sqlite_url)
-    lines = banner([gateway]).splitlines()
+    lines = banner([gateway.introduction()]).splitlines()
     assert lines[0].endswith(", model hybrid, 2-64 threads, gateway (JSON lines)")
     assert lines[1].startswith(f"listening  tcp://127.0.0.1:{gateway.port} ")
     assert lines[2].startswith(f"storing    {sqlite_url} ")

@@ -32,7 +32,7 @@ from mooring import (
 from mooring.handler import KEYS_KEPT, Handling
 from mooring.models.hybrid import HybridModel
 from mooring.models.serving import MESSAGES_PER_SERVICE, NeverPaused, Serving
-from mooring.net.connection import LOST
+from mooring.net.items import LOST
 from mooring.net.loop import Loop
 
 # A thread of ours may be descheduled in the middle of a quick call, which then counts as late and may cost it the
@@ -40,12 +40,6 @@ from mooring.net.loop import Loop
 
 Serve = Callable[..., Server]
 Connect = Callable[..., Client]
-
-
-@pytest.fixture(autouse=True)
-def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients of these tests rarely end their side."""
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.1)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_many_requests_on_one_connection_each_take_what_matches_them(devices: De
         numbers = [client.recv() for _ in range(20)]
         client.send(*[number + b" is answered" for number in reversed(numbers)])
         assert [future.result(10) for future in asked] == [b"%d is answered" % number for number in range(20)]
-    assert connection._requests is None
+    assert not connection._requests
 
 
 def test_equal_requests_are_answered_oldest_first(devices: Devices) -> None:
@@ -124,7 +124,7 @@ def test_an_answer_at_the_last_moment_is_neither_lost_nor_given_twice(devices: D
             answered += 1
         except TimeoutError:
             assert devices.heard.get(timeout=10) == ("one", value)
-    assert connection._requests is None
+    assert not connection._requests
 
 
 def test_the_time_out_and_the_answer_cannot_both_have_a_request(devices: Devices) -> None:

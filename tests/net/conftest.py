@@ -10,7 +10,8 @@ import pytest
 from clock import Clock
 
 from mooring.framing import Lines
-from mooring.net.connection import Connection, Connections
+from mooring.net.connection import Connection
+from mooring.net.connections import Connections
 
 
 class Engine:

@@ -29,12 +29,6 @@ def model(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(autouse=True)
-def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients that do not close their end are not waited for."""
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.05)
-
-
 @pytest.fixture
 def stack() -> Iterator[contextlib.ExitStack]:
     with contextlib.ExitStack() as stack:
@@ -138,9 +132,9 @@ def test_clients_that_come_faster_than_they_may_wait_and_are_not_refused(serve: 
     assert all(answers(sock) for sock in socks)
     assert server.stats().refused == 0
     assert [answers(connect(server, "127.0.0.2")) for _ in range(30)] == [False] * 30
-    assert server._gate is not None
-    assert server._gate.pace is not None
-    assert server._gate.pace.rate == 100
+    gate = server._loop.gate
+    assert gate.pace is not None
+    assert gate.pace.rate == 100
 
 
 # Strikes --------------------------------------------------------------------------------------------------------------

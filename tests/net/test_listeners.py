@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from mooring import Client, Connection, Server
-from mooring.net.connection import Connections
+from mooring.net.connections import Connections
 from mooring.net.tap import Tap
 
 

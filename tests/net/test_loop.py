@@ -9,69 +9,21 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
+from serving import READERS, Connect, Serve, echo, ended
 from waiting import wait_until
 
 from mooring import Client, CloseReason, ConnectionClosed, ConnectionHandler, Heartbeat, MooringError, Server
 from mooring.framing import Raw
 from mooring.net.connection import Connection
 
-READERS = ("hybrid", "threads")
-"""Who reads: the loop (in "epoll" as in "hybrid"), or a thread for each connection."""
-
-
-def echo(connection: Connection, message: bytes) -> bytes:
-    return message
-
 
 @pytest.fixture(params=READERS)
 def model(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-@pytest.fixture(autouse=True)
-def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients of these tests rarely end their side."""
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.1)
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    """Starts servers, and stops them at the end of the test."""
-    with contextlib.ExitStack() as stack:
-
-        def serve(handler: Any = echo, **options: Any) -> Server:
-            return stack.enter_context(Server(handler, bind="tcp://127.0.0.1:0", **options))
-
-        yield serve
-
-
-@pytest.fixture
-def connect() -> Iterator[Callable[..., Client]]:
-    """Connects, and closes at the end of the test."""
-    with contextlib.ExitStack() as stack:
-
-        def connect(server: Server, **options: Any) -> Client:
-            return stack.enter_context(Client(server.addresses[0], **options))
-
-        yield connect
-
-
-Serve = Callable[..., Server]
-Connect = Callable[..., Client]
-
-
-def ended(client: Client) -> bool:
-    """Waits for the end that the server makes; False if a message comes instead."""
-    try:
-        client.recv()
-    except (ConnectionClosed, ConnectionResetError, BrokenPipeError):
-        return True
-    return False
 
 
 def test_who_has_ended_is_remembered_by_nobody(serve: Serve, connect: Connect, model: str) -> None:
@@ -445,7 +397,7 @@ def test_after_an_error_in_the_loop_those_who_wait_for_a_thread_still_hear_of_th
 def test_an_error_in_the_loop_leaves_nothing_open_though_messages_wait(
     model: str, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mooring.server.LAST_CALLS", 0.1)
+    monkeypatch.setattr("mooring.server.drain.LAST_CALLS", 0.1)
     gate = threading.Event()
 
     def handler(connection: Connection, message: bytes) -> bytes:

@@ -63,8 +63,10 @@ class StagedServer(Server):
 
     stages: tuple[Stage, ...] = ()
 
-    def _stages_of(self, listener: Any) -> tuple[Stage, ...]:
-        return self.stages
+    def initialize(self) -> None:
+        super().initialize()
+        for listener in self._listeners:
+            listener.stages = self.stages
 
 
 Serve = Callable[..., Server]

@@ -191,9 +191,9 @@ def test_a_handshake_that_fails_behind_the_header_counts_against_the_announced_a
                 pass
     wait_until(lambda: server.stats().refusals == {"strikes": 1})
     assert server.stats().offences == {"handshake": 1}
-    assert server._gate is not None
-    assert server._gate.census is not None
-    wait_until(lambda: not len(server._gate.census))
+    gate = server._loop.gate
+    assert gate.census is not None
+    wait_until(lambda: not len(gate.census))
 
 
 # Who is not let in ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from mooring.net.connection import CLOSED, DRAINING, ENDING, LINGERING, CloseReason, Connection, Ending, Stall
+from mooring.net.connection import Connection
+from mooring.net.life import CLOSED, DRAINING, ENDING, LINGERING, CloseReason, Ending
+from mooring.net.output import Stall
 from mooring.net.partial import Partial
 from mooring.net.timeouts import LINGER_TIMEOUT, Timeouts, judge
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mooring.gateway.server import AUTHS
-from mooring.server_arguments import MODELS, OVERFLOWS
+from mooring.server.arguments import MODELS, OVERFLOWS
 from mooring.settings import BindAddress, Loaded, changes, fields, load
 
 LOG = "log.level, log.format, log.payload, log.repeats"

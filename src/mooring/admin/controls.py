@@ -13,8 +13,7 @@ import msgspec
 from ..db import ConnectionPool
 from ..errors import ConnectionClosed, FrameError, MooringError
 from ..net.connection import Connection
-from ..server import Server
-from ..server_stats import ServerState
+from ..server import Server, ServerState
 from .bodies import Drain
 from .refusal import Refused
 from .watched import WatchedServer

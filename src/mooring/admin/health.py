@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from ..server_stats import ServerState
+from ..server import ServerState
 from .watched import WatchedServer
 
 LOOP_IS_STUCK: Final = 10.0

@@ -15,9 +15,9 @@ from prometheus_client.registry import Collector
 
 from ..db.durations import Durations
 from ..db.stats import PoolStats
-from ..net.connection import CloseReason
+from ..net.life import CloseReason
 from ..net.refusals import Refusal
-from ..server_stats import ServerStats
+from ..server import ServerStats
 from ..threads.histogram import Histogram
 from .process import ProcessMeter
 from .watched import WatchedServer

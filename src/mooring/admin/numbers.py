@@ -11,7 +11,7 @@ from ..db import ConnectionPool
 from ..db.durations import Durations
 from ..db.stats import PoolStats
 from ..models.tally import RouteStats
-from ..server_stats import ServerStats
+from ..server import ServerStats
 from ..threads.histogram import Histogram
 from ..threads.stats import ThreadPoolStats
 from . import records

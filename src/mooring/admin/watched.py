@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..db.stats import PoolStats
-from ..net.connection import CloseReason, Connection
-from ..server import Server
-from ..server_stats import ServerState, ServerStats
+from ..net.connection import Connection
+from ..net.life import CloseReason
+from ..server import Server, ServerState, ServerStats
 from . import records
 from .numbers import (
     database_numbers,
@@ -219,7 +219,8 @@ class WatchedServer:
         return "loop" if route.experience is None or route.experience.on_loop else "pool"
 
     def _heartbeats(self, stats: ServerStats, now: float) -> records.HeartbeatNumbers:
-        timeouts, heartbeat, scanned = self.server._timeouts, self.server._heartbeat, self.scanned
+        configuration, scanned = self.server.configuration, self.scanned
+        timeouts, heartbeat = configuration.timeouts, configuration.heartbeat
         limit = self._silence_limit()
         soonest = [
             records.Silent(one.id, one.name, str(one.peer), max(0.0, limit - (now - one._last_received)))
@@ -238,14 +239,14 @@ class WatchedServer:
         )
 
     def _silence_limit(self) -> float | None:
-        timeouts = self.server._timeouts
+        timeouts = self.server.configuration.timeouts
         limits = [limit for limit in (timeouts.heartbeat, timeouts.idle) if limit is not None]
         return min(limits) if limits else None
 
     def _late_after(self) -> float | None:
         """A device that beats is late when it has missed its beat; half the time-out where nobody beats."""
         limit = self._silence_limit()
-        heartbeat = self.server._heartbeat
+        heartbeat = self.server.configuration.heartbeat
         if heartbeat is not None and heartbeat.interval is not None:
             return min(1.25 * heartbeat.interval + 1.0, heartbeat.timeout)
         return limit / 2 if limit is not None else None

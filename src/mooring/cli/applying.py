@@ -113,10 +113,12 @@ def _configured(server: Server, loaded: Loaded) -> Server:
     options = _arguments(loaded.settings)
     try:
         _replace_database(server, loaded)
-        tls = tls_of(loaded.settings, server._tls)
-        if tls is not None and (len(loaded.settings.targets) < 2 or any(address.tls for address in server._binds)):
+        tls = tls_of(loaded.settings, server.configuration.tls)
+        if tls is not None and (
+            len(loaded.settings.targets) < 2 or any(address.tls for address in server.configuration.bind)
+        ):
             options["tls"] = tls
-        options |= _admission(loaded.settings, server.limits, server._proxy_protocol)
+        options |= _admission(loaded.settings, server.limits, server.configuration.proxy_protocol)
         if loaded.settings.heartbeat is not UNSET:
             options["heartbeat"] = _heartbeat(server, *loaded.settings.heartbeat)
         server.reconfigure(**options)
@@ -226,7 +228,7 @@ def _replace_database(server: Server, loaded: Loaded) -> None:
 
 def _heartbeat(server: Server, interval: float, timeout: float) -> Heartbeat:
     """The server's own heartbeat with other times: only it knows what to say to its devices."""
-    own = server._heartbeat
+    own = server.configuration.heartbeat
     if own is None or own.message is None:
         raise ValueError(
             "--heartbeat: the server has no message to send every interval; give it a `heartbeat` with one"

@@ -69,11 +69,11 @@ def _servers(loaded: Loaded, problems: list[str]) -> list[Server]:
 
 
 def _faults(server: Server, probe: bool) -> Iterator[str]:
-    for address in server._binds:
+    for address in server.configuration.bind:
         yield from _unresolved(address)
-    if server._tls is not None:
+    if server.configuration.tls is not None:
         try:
-            make_context(server._tls)
+            make_context(server.configuration.tls)
         except BindError as exc:
             yield str(exc)
     pool = server.database
@@ -142,6 +142,6 @@ def _no_database(pool: ConnectionPool) -> Iterator[str]:
 
 
 def _summary(server: Server) -> str:
-    binds = ", ".join(map(str, server._binds))
+    binds = ", ".join(map(str, server.configuration.bind))
     storing = f", storing into {server.database.url}" if server.database is not None else ""
     return f"model {server.model}, listening on {binds}{storing}"

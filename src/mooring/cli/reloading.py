@@ -75,8 +75,8 @@ class Reloader:
         settings, before = fresh.settings, self.loaded.settings
         steps: list[Step] = []
         for server in self._servers:
-            if server._tls is not None:  # also if the settings are the same: the files may be others
-                steps.append(_reloading_tls(server, tls_of(settings, server._tls)))
+            if server.configuration.tls is not None:  # also if the settings are the same: the files may be others
+                steps.append(_reloading_tls(server, tls_of(settings, server.configuration.tls)))
         for server in self._servers:
             if "threads" in keys:
                 steps.append(_resizing(server.threads, *settings.threads))  # type: ignore[misc]
@@ -121,7 +121,7 @@ def _resizing(pool: Any, smallest: int, largest: int) -> Step:
 
 
 def _reloading_tls(server: Server, wanted: TLS | None) -> Step:
-    before = server._tls
+    before = server.configuration.tls
     return lambda: server.reload_tls(wanted), lambda: server.reload_tls(before)
 
 

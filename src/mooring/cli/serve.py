@@ -15,10 +15,9 @@ import click
 from msgspec import UNSET
 
 from .. import __version__
-from ..dump import log_dump
 from ..errors import MooringError
 from ..running import Life, raise_descriptor_limit, run_until_signal
-from ..server import Server, print_banner
+from ..server import Server, log_dump, print_banner
 from ..settings import Loaded
 from .admin import admin_options, admin_side
 from .admin_parts import parts_of
@@ -123,7 +122,8 @@ def _announce(servers: list[Server], loaded: Loaded, facts: list[tuple[str, str]
     """The banner for people, one line of the log for machines, which is kept and so has no token in it."""
     file = str(loaded.file) if loaded.file is not None else ""
     if loaded.settings.log.format != "json":
-        print_banner(servers, [*facts, *([("settings", file)] if file else [])])
+        introductions = [server.introduction() for server in servers]
+        print_banner(introductions, [*facts, *([("settings", file)] if file else [])])
         return
     addresses = [str(address) for server in servers for address in server.addresses]
     names = [server.description for server in servers]

@@ -118,7 +118,7 @@ def bind_inherited(servers: Sequence[Server], inherited: Sequence[tuple[int, str
                 f"the inherited socket fd://{descriptor} is called {name!r}, and the servers are {called}; "
                 "give it the name of one with FileDescriptorName="
             )
-        kind = "tls+fd" if servers[index]._tls is not None else "fd"
+        kind = "tls+fd" if servers[index].configuration.tls is not None else "fd"
         binds.setdefault(index, []).append(f"{kind}://{descriptor}")
     for index, addresses in binds.items():
         servers[index].reconfigure(bind=addresses)

@@ -169,7 +169,7 @@ class Gateway(Server):
         Raises:
             ValueError: devices could not log in any more.
         """
-        self._check_auth(self._tls if tls is None else tls)
+        self._check_auth(self.configuration.tls if tls is None else tls)
         super().reload_tls(tls)
 
     @property
@@ -189,17 +189,17 @@ class Gateway(Server):
         if self._auth is not None:
             return self._auth
         # An inherited socket (fd://N) tells its address only when it is opened.
-        return "none" if all(address.is_loopback for address in self.addresses or self._binds) else "token"
+        return "none" if all(address.is_loopback for address in self.addresses or self.configuration.bind) else "token"
 
     @property
     def heartbeat(self) -> Heartbeat | None:
         """When silent devices are asked for life, and given up."""
-        return self._heartbeat
+        return self.configuration.heartbeat
 
     @property
     def login_timeout(self) -> float | None:
         """Seconds within which a new connection must have logged in: ``first_message_timeout``; None: none."""
-        return self._timeouts.first_message
+        return self.configuration.first_message_timeout
 
     def welcome(self, login: Login, now: float) -> Welcome:
         """The answer to a device that has logged in."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..net.connection import CONNECTED, OUTBOX_MARK, Connection, Event
+from ..net.connection import Connection
+from ..net.items import CONNECTED, Event, Item
 from ..net.loop import Loop
-from ..net.model import Item
+from ..net.output import OUTBOX_MARK
 from .meter import Meter
 from .serving import Serving, put_back_locked
 

@@ -10,10 +10,12 @@ import threading
 
 from ..errors import QueueFull
 from ..handler import Route
-from ..net.connection import OUTBOX_MARK, CloseReason, Connection
+from ..net.connection import Connection
+from ..net.items import Item
 from ..net.leading import RoleLost
+from ..net.life import CloseReason
 from ..net.loop import Loop
-from ..net.model import Item
+from ..net.output import OUTBOX_MARK
 from ..threads import ThreadPool
 from .dispatch import LATE, Experience, count_in_pool, count_on_loop, dear_share, price, quick_calls_owed
 from .epoll import EpollModel, append_to_inbox

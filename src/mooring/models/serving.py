@@ -15,7 +15,10 @@ from typing import Any, Final, Protocol
 
 from ..errors import ConnectionClosed, FrameError, MooringError, text_of
 from ..handler import Call, Handling, Route, describe
-from ..net.connection import LOST, OUTBOX_MARK, CloseReason, Connection, Event, PendingReply
+from ..net.connection import Connection
+from ..net.items import LOST, Event
+from ..net.life import CloseReason
+from ..net.output import OUTBOX_MARK, PendingReply
 from ..net.rare import RareLog
 from ..net.tap import Tap
 from ..threads.tasks import name_of

@@ -10,9 +10,11 @@ import select
 import threading
 import time
 
-from ..net.connection import CONNECTED, DRAINING, ENDING, LINGERING, LOST, OUTBOX_MARK, CloseReason, Connection
+from ..net.connection import Connection
+from ..net.items import CONNECTED, LOST, Item
+from ..net.life import DRAINING, ENDING, LINGERING, CloseReason
 from ..net.loop import RECEIVE_SIZE, Loop
-from ..net.model import Item
+from ..net.output import OUTBOX_MARK
 from ..net.waiting_bytes import has_more
 from .epoll import append_to_inbox
 from .serving import Serving

@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from .connection import ENDING
+from .life import ENDING
 from .tap import Put, attach, detach
 from .trace_event import TraceEvent
 
 if TYPE_CHECKING:
-    from .connection import Connection, Connections
+    from .connection import Connection
+    from .connections import Connections
 
 logger = logging.getLogger("mooring")
 

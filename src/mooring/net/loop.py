@@ -29,29 +29,18 @@ from ..errors import ConnectionClosed, FrameError, text_of
 from ..framing import Framing
 from .acceptor import Acceptor
 from .address import pack_sockaddr
-from .connection import (
-    CLOSED,
-    DONT_WAIT,
-    DRAINING,
-    ENDING,
-    LINGERING,
-    LOST,
-    OPEN,
-    OUTBOX_MARK,
-    CloseReason,
-    Connection,
-    Connections,
-    Ending,
-    Event,
-    Stall,
-)
+from .connection import Connection
+from .connections import Connections
 from .deadlines import DeadlineRing
 from .gate import Gate
+from .items import LOST, Event, Item
 from .leading import RoleLost, leader_only
+from .life import CLOSED, DRAINING, ENDING, LINGERING, OPEN, CloseReason, Ending
 from .limits import Limits
 from .listener import Listener
-from .model import Beats, Item, Model
+from .model import Beats, Model
 from .opening import Openings
+from .output import OUTBOX_MARK, Stall
 from .partial import Partial
 from .rare import RareLog
 from .refusals import Refusal
@@ -59,7 +48,7 @@ from .table import ConnectionTable
 from .throttle import Pace
 from .timeouts import Timeouts, judge
 from .tls_socket import HANDSHAKE, NothingYet, TLSSocket, is_client_hello
-from .waiting_bytes import has_bytes, has_more, unsent_bytes
+from .waiting_bytes import DONT_WAIT, has_bytes, has_more, unsent_bytes
 
 logger = logging.getLogger("mooring")
 
@@ -1067,6 +1056,7 @@ class Loop:
         self._over = True
         for connection in self._table.snapshot():
             connection._lock = threading.Lock()  # the parent's may have been held by a thread that is not here
+            connection._requests = None  # and who waited for an answer is not here, either
             connection._phase, connection._output_over = CLOSED, True
             connection._socket.close()
         self._table = ConnectionTable()

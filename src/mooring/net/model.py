@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
-from .connection import Connection, Event
-
-Item: TypeAlias = bytes | Event
-"""What a handler sees, in order: messages, and what else happens to its connection."""
+from .connection import Connection
+from .items import Item
 
 
 class Model(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .connection import CloseReason
+from .life import CloseReason
 from .limits import Limits
 from .token_bucket import TokenBucket
 

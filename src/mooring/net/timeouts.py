@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .connection import DRAINING, LINGERING, OPEN, CloseReason, Connection
+from .connection import Connection
+from .life import DRAINING, LINGERING, OPEN, CloseReason
 
 LINGER_TIMEOUT = 1.0
 """Seconds for which input is read and dropped after our last byte."""

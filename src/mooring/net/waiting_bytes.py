@@ -7,8 +7,11 @@ import socket
 import sys
 import termios
 from collections.abc import Callable
+from typing import Final
 
-from .connection import DONT_WAIT, Connection
+from .connection import Connection
+
+DONT_WAIT: Final = socket.MSG_DONTWAIT
 
 
 def unsent_bytes(connection: Connection) -> int:

@@ -36,7 +36,8 @@ from mooring.bench.stampede.words import (
 from mooring.db import ConnectionPool, GroupCommit, open_pool
 from mooring.errors import ConnectionClosed, PoolError
 from mooring.handler import ConnectionHandler, Reply
-from mooring.net.connection import CloseReason, Connection
+from mooring.net.connection import Connection
+from mooring.net.life import CloseReason
 from mooring.net.tls import TLS
 from mooring.server import Server
 from mooring.threads import Pending, blocking

@@ -5,11 +5,11 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterable, Sequence
 
-from .heartbeat import Heartbeat
-from .net.address import Address, parse_bind
-from .net.limits import Limits
-from .net.proxy_protocol import ProxyProtocol
-from .net.tls import TLS
+from ..heartbeat import Heartbeat
+from ..net.address import Address, parse_bind
+from ..net.limits import Limits
+from ..net.proxy_protocol import ProxyProtocol
+from ..net.tls import TLS
 
 MODELS = ("hybrid", "epoll", "threads")
 OVERFLOWS = ("close", "drop", "block")
@@ -37,7 +37,7 @@ def parse_binds(bind: str | Sequence[str]) -> list[Address]:
     return [parse_bind(text) for text in binds]
 
 
-def check_tls(tls: TLS | None, binds: Sequence[Address]) -> TLS | None:
+def check_tls(tls: object, binds: Sequence[Address]) -> None:
     """A certificate is there where TLS is spoken, and only there."""
     if not isinstance(tls, TLS | None):
         raise TypeError(f"Server: tls is {tls!r}; it must be a TLS or None")
@@ -47,7 +47,6 @@ def check_tls(tls: TLS | None, binds: Sequence[Address]) -> TLS | None:
     if tls is not None and not speaking:
         plain = ", ".join(map(str, binds))
         raise ValueError(f"Server: tls is given, but nothing would be encrypted on {plain}; listen on tls://HOST:PORT")
-    return tls
 
 
 def check_positive(*, required: bool = False, **settings: float | None) -> None:
@@ -60,20 +59,28 @@ def check_positive(*, required: bool = False, **settings: float | None) -> None:
 
 
 def check_counts(*, required: bool = False, **settings: int | None) -> None:
-    """The same for whole numbers."""
+    """As ``check_positive``, for whole numbers."""
     for name, value in settings.items():
         if isinstance(value, float):
             raise TypeError(f"Server: {name} is {value!r}; it must be a whole number")
     check_positive(required=required, **settings)
 
 
-def check_objects(framing: object, heartbeat: object, lifespan: object) -> None:
-    """What has to have methods."""
+def check_framing(framing: object) -> None:
+    """What has the methods of a framing."""
     fits = hasattr(framing, "split") and hasattr(framing, "join") and not isinstance(framing, type | str | bytes)
-    if framing is not None and not fits:
+    if not fits:
         raise TypeError(f"Server: framing is {framing!r}; it must be an object with split and join, such as Lines()")
+
+
+def check_heartbeat(heartbeat: object) -> None:
+    """A Heartbeat or None."""
     if not isinstance(heartbeat, Heartbeat | None):
         raise TypeError(f"Server: heartbeat is {heartbeat!r}; it must be a Heartbeat or None")
+
+
+def check_lifespan(lifespan: object) -> None:
+    """A function or None."""
     if lifespan is not None and not callable(lifespan):
         raise TypeError(f"Server: lifespan is {lifespan!r}; it must be a function (server) -> context manager")
 
