@@ -39,6 +39,18 @@ def test_a_connection_whose_socket_somebody_closed_is_taken_out_and_its_successo
     assert (table.count, table.snapshot()) == (1, [successor])
 
 
+def test_in_pieces_everybody_comes_once_from_either_end(pairs: Any) -> None:
+    table = ConnectionTable()
+    made = [pairs.make(number)[0] for number in range(9)]
+    for connection in made:
+        table.add(connection)
+    table.remove(made.pop(4))
+    pieces = list(table.pieces(4))
+    assert max(map(len, pieces)) <= 4
+    assert [connection for piece in pieces for connection in piece] == made
+    assert [connection for piece in table.pieces(4, backwards=True) for connection in piece] == made[::-1]
+
+
 def test_threads_may_add_while_the_loop_looks(pairs: Any) -> None:
     table = ConnectionTable()
     made = [pairs.make(number)[0] for number in range(200)]

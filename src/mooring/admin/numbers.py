@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from operator import sub
 from typing import Any
 
 from msgspec import Struct
@@ -99,15 +101,19 @@ def since(now: Histogram, before: Histogram | None) -> Histogram:
     """What was added to a histogram meanwhile; all of it if there is no other, or it is the same."""
     if before is None or now is before:
         return now
-    counts = tuple(max(0, a - b) for a, b in zip(now.counts, before.counts, strict=True))
-    return Histogram(counts, max(0.0, now.seconds - before.seconds))
+    return Histogram(_growth(now.counts, before.counts), max(0.0, now.seconds - before.seconds))
 
 
 def durations_since(now: Durations, before: Durations | None) -> Durations:
     """The same for the database's durations."""
     if before is None or now is before:
         return now
-    return Durations(tuple(max(0, a - b) for a, b in zip(now.counts, before.counts, strict=True)))
+    return Durations(_growth(now.counts, before.counts))
+
+
+def _growth(now: Sequence[int], before: Sequence[int]) -> tuple[int, ...]:
+    grown = tuple(map(sub, now, before))
+    return grown if min(grown) >= 0 else tuple(max(0, count) for count in grown)
 
 
 def doublings(histogram: Histogram) -> list[tuple[float, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,34 +38,37 @@ class Scan:
     waiting_connections: int = 0
 
 
-async def scan(connections: Sequence[Connection], late_after: float | None, slices: Slices, now: float) -> Scan:
+async def scan(pieces: Iterable[Sequence[Connection]], late_after: float | None, slices: Slices, now: float) -> Scan:
     """Look at each connection once.
 
     Args:
-        connections: a snapshot of the table.
+        pieces: the connections, as many at a time as may be looked at without a pause.
         late_after: seconds of silence from which on a connection is late; None: never.
         slices: the work's.
         now: monotonic seconds.
     """
-    found = Scan(at=now, count=len(connections))
+    found = Scan(at=now)
     limit = math.inf if late_after is None else late_after
-
-    def look(chunk: Sequence[Connection]) -> None:
-        at = found.at
-        received = sorted([connection._last_received for connection in chunk])
-        # Ascending times of the last bytes are descending silences.
-        before = len(received)
-        for index, bound in enumerate(BOUNDS):
-            place = bisect_right(received, at - bound, 0, before)
-            found.silence[index] += before - place
-            before = place
-        found.silence[-1] += before
-        found.late += bisect_right(received, at - limit)
-        _note_waiting(found, [size for connection in chunk if (size := connection._outbox_size)])
-        _note_soonest(found, chunk, received)
-
-    await slices.over(connections, look)
+    for piece in pieces:
+        if piece:
+            _note(found, piece, limit)
+        await slices.breathe()
     return found
+
+
+def _note(found: Scan, piece: Sequence[Connection], limit: float) -> None:
+    received = sorted([connection._last_received for connection in piece])
+    # Ascending times of the last bytes are descending silences.
+    before = len(received)
+    found.count += before
+    for index, bound in enumerate(BOUNDS):
+        place = bisect_right(received, found.at - bound, 0, before)
+        found.silence[index] += before - place
+        before = place
+    found.silence[-1] += before
+    found.late += bisect_right(received, found.at - limit)
+    _note_waiting(found, [size for connection in piece if (size := connection._outbox_size)])
+    _note_soonest(found, piece, received)
 
 
 def _note_waiting(found: Scan, sizes: list[int]) -> None:

@@ -35,6 +35,9 @@ logger = logging.getLogger("mooring.admin")
 
 MOST_CLIENTS: Final = 100
 MOST_HEADERS: Final = 16 * 1024
+DATE_INTERVAL: Final = 1.0
+"""Seconds after which answers have a new date."""
+
 START_TIME: Final = 10.0
 END_TIME: Final = 5.0
 
@@ -104,7 +107,7 @@ class AdminSide:
         self._socket = listen(place)
         self.port = int(self._socket.getsockname()[1])
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._uvicorn: uvicorn.Server | None = None
+        self._uvicorn: _Uvicorn | None = None
         self._api: Api | None = None
         self._started = threading.Event()
         self._error: BaseException | None = None
@@ -153,7 +156,7 @@ class AdminSide:
         assert self._uvicorn is not None
         if self._api is not None:
             self._api.close()
-        self._uvicorn.should_exit = True
+        self._uvicorn.end()
 
     def _run(self) -> None:
         try:
@@ -199,11 +202,24 @@ class AdminSide:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Leaves the process's signals alone, and says when it serves."""
+    """Leaves the process's signals alone, says when it serves, and sleeps until there is something to do."""
 
     def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
         super().__init__(config)
         self._told = started
+        self._over = asyncio.Event()
+
+    def end(self) -> None:
+        """Let ``serve`` come to its end."""
+        self.should_exit = True
+        self._over.set()
+
+    async def main_loop(self) -> None:
+        """See uvicorn, which wakes ten times a second to see whether it is to end; we wake for the date alone."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DATE_INTERVAL):
+                    await self._over.wait()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Any:

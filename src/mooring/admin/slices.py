@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
 
@@ -37,12 +37,6 @@ class Slices:
         await asyncio.sleep(PAUSE)
         self._began = self._clock()
 
-    async def over(self, items: Sequence[T], work: Callable[[Sequence[T]], Any]) -> None:
-        """Have ``work`` called with chunk after chunk."""
-        for chunk in chunks(items):
-            work(chunk)
-            await self.breathe()
-
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
     """The items, so many at a time."""
@@ -50,24 +44,25 @@ def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-async def sort(items: list[T], slices: Slices, most: int | None = None) -> list[T]:
+async def sort(items: list[T], slices: Slices, most: int | None = None, *, descending: bool = False) -> list[T]:
     """Sort a long list in slices: small pieces first, which are then merged in pairs.
 
     Args:
         items: not changed.
         slices: the work's.
         most: only so many of the first are wanted.
+        descending: the largest come first.
     """
     runs: list[list[T]] = []
     for chunk in chunks(items):
-        runs.append(sorted(chunk)[:most])  # type: ignore[type-var]
+        runs.append(sorted(chunk, reverse=descending)[:most])  # type: ignore[type-var]
         await slices.breathe()
     while len(runs) > 1:
         merged = []
         for first, second in zip(runs[::2], [*runs[1::2], []], strict=False):
             # Two sorted runs one after the other are what the sort of Python merges fastest.
             both = first + second
-            both.sort()
+            both.sort(reverse=descending)
             merged.append(both[:most])
             await slices.breathe()
         runs = merged

@@ -28,6 +28,9 @@ KEEPALIVE: Final = 15.0
 QUEUED: Final = 8
 """Snapshots that may wait for a viewer who is slow; then he is let go."""
 
+REMEMBERED: Final = 10.0
+"""Seconds for which all connections are still looked at for somebody who asked for a snapshot: he may ask again."""
+
 LOOP_IS_LATE: Final = 0.25
 STORM: Final = 100.0
 STORM_SHARE: Final = 0.05
@@ -94,7 +97,8 @@ class Snapshots:
         self._closed = False
         self.latest: Snapshot | None = None
         self._made_at = 0.0
-        self._on_each: list[Callable[[Snapshot], None]] = []
+        self._asked_at = -REMEMBERED
+        self._looked = False
 
     # Making ---------------------------------------------------------------------------------------------------------
 
@@ -112,7 +116,9 @@ class Snapshots:
     async def _turn(self) -> None:
         for server in self._servers:
             server.ask_loop()
-        snapshot = await self.make()
+        snapshot = await self._current(look=self._is_looked_at())
+        if snapshot.events:
+            self._line = snapshot.events[-1].number
         if self._viewers:
             data = encode_event("snapshot", snapshot)
             for viewer in [one for one in self._viewers if one.after < snapshot.number and not one.hand(data)]:
@@ -124,16 +130,27 @@ class Snapshots:
         Args:
             fresh: look at everything now.
         """
-        async with self._making:
-            if self.latest is not None and not fresh and time.monotonic() - self._made_at < INTERVAL / 2:
-                return self.latest
-            return await self._make(fresh=fresh)
+        self._asked_at = time.monotonic()
+        return await self._current(look=True, fresh=fresh)
 
-    async def _make(self, *, fresh: bool) -> Snapshot:
+    def _is_looked_at(self) -> bool:
+        """Whether somebody sees more of the snapshots than the points that they leave in the charts."""
+        return bool(self._viewers) or time.monotonic() - self._asked_at < REMEMBERED
+
+    async def _current(self, *, look: bool, fresh: bool = False) -> Snapshot:
+        async with self._making:
+            age = time.monotonic() - self._made_at
+            if self.latest is not None and not fresh and age < INTERVAL / 2 and (self._looked or not look):
+                return self.latest
+            return await self._make(look=look, fresh=fresh)
+
+    async def _make(self, *, look: bool, fresh: bool = False) -> Snapshot:
         slices = Slices()
+        self._looked = look
         numbers = []
         for server in self._servers:
-            await server.look(slices, fresh=fresh)
+            if look:
+                await server.look(slices, fresh=fresh)
             numbers.append(self._with_point(await server.numbers(slices)))
         await slices.breathe()
         now = time.time()
@@ -152,8 +169,6 @@ class Snapshots:
             alerts=[*_process_alerts(process.descriptors, process.descriptor_limit), *alerts(numbers)],
             events=events,
         )
-        if events:
-            self._line = events[-1].number
         self._history.append((now, {one.server.id: one.point for one in numbers}))
         self.latest, self._made_at = snapshot, time.monotonic()
         await slices.breathe(force=True)
@@ -199,13 +214,15 @@ class Snapshots:
     async def stream(self, viewer: Viewer) -> AsyncIterator[bytes]:
         """What is sent to a viewer, until he leaves, is too slow, or the server ends."""
         try:
+            await self.make()
             first = self.past_lines()
             if first is not None and not self._closed:
                 viewer.begin(first.number)
                 yield encode_event("snapshot", first)
             while viewer in self._viewers or not viewer.queue.empty():
                 try:
-                    data = await asyncio.wait_for(viewer.queue.get(), KEEPALIVE)
+                    async with asyncio.timeout(KEEPALIVE):
+                        data = await viewer.queue.get()
                 except TimeoutError:
                     yield b": still here\n\n"
                     continue

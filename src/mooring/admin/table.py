@@ -3,36 +3,49 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from ..net.connection import Connection
+from .pick import Between, First, pick
 from .records import Row, Table
-from .slices import Slices, chunks, sort
+from .slices import CHUNK, Slices
 from .watched import WatchedServer
 
 MOST_ROWS: Final = 200
 MOST_SEARCHED: Final = 100
 """Characters of a search."""
 
-Found: TypeAlias = tuple[Any, int, WatchedServer, Connection]
-"""What it is sorted by, its number, its server, itself."""
-
 ERRORS: Final = "errors"
 """Known to the server's application alone."""
 
-KEYS: Final[dict[str, Callable[[Connection], Any]]] = {
-    "id": lambda one: one.id,
-    "name": lambda one: (one._name is None, one._name or ""),
-    "peer": lambda one: (0, one._peer) if isinstance(one._peer, int) else (1, str(one._peer)),
-    "connected": lambda one: one._connected,
-    "silence": lambda one: -one._last_received,
-    "messages": lambda one: one._messages,
-    "waiting": lambda one: one._outbox_size,
-    ERRORS: lambda one: 0,
+_NAMELESS: Final = "\U0010ffff"
+_PLACELESS: Final = 1 << 160
+"""After all names and all packed addresses. (Peers on Unix sockets have no address.)"""
+
+Keys: TypeAlias = Callable[[Sequence[Connection]], list[Any]]
+
+KEYS: Final[dict[str, Keys]] = {
+    "id": lambda many: [one.id for one in many],
+    "name": lambda many: [_NAMELESS if one._name is None else one._name for one in many],
+    "peer": lambda many: [one._peer if isinstance(one._peer, int) else _PLACELESS for one in many],
+    "connected": lambda many: [one._connected for one in many],
+    "silence": lambda many: [-one._last_received for one in many],
+    "messages": lambda many: [one._messages for one in many],
+    "waiting": lambda many: [one._outbox_size for one in many],
+    ERRORS: lambda many: [0 for one in many],
 }
-"""What the table can be sorted by."""
+"""What the table can be sorted by: plain numbers and strings, see ``pick``."""
+
+LESS_WITH_AGE: Final = "silence"
+"""Whoever came first has mostly been silent for the longest. (What comes first is best looked at first.)"""
+
+SEARCHED: Final = 50
+"""Connections at a time while their texts are searched, which takes longer than a comparison."""
+
+OF_ADDRESSES: Final = frozenset("0123456789abcdef.:[]")
+"""What addresses of the network are made of."""
 
 
 @dataclass(frozen=True)
@@ -63,40 +76,57 @@ async def page(servers: Iterable[WatchedServer], query: Query, slices: Slices) -
         query: what is asked for.
         slices: the work's.
     """
-    total = 0
-    found: list[Found] = []
+    total = matching = 0
+    picked = pick(query.offset, query.limit, slices, descending=query.descending)
+    owners: dict[int, WatchedServer] = {}
     for server in servers:
-        connections = list(server.server.connections)
-        total += len(connections)
+        total += len(server.server.connections)
         if query.server in (None, server.id):
-            found.extend(await _select(server, connections, query, slices))
-    end = query.offset + query.limit
-    if query.descending:
-        # The last rows of the ascending order; a page near the start is one near its end.
-        ordered = await sort(found, slices)
-        rows = ordered[::-1][query.offset : end]
-    else:
-        rows = (await sort(found, slices, end))[query.offset : end]
+            matching += await _select(server, query, picked, slices)
+            owners[id(server.server)] = server
+    rows = await picked.page()
     now = time.monotonic()
-    shown = [row(server, one, now) for _, _, server, one in rows]
-    return Table(total, len(found), query.offset, shown)
+    shown = [row(owners[id(one.server)], one, now) for one in rows]
+    return Table(max(total, matching), matching, query.offset, shown)
 
 
-async def _select(server: WatchedServer, connections: list[Connection], query: Query, slices: Slices) -> list[Found]:
-    key = server.errors_of if query.sort == ERRORS else KEYS[query.sort]
-    needle = query.search.casefold()
-    found: list[Found] = []
-    for chunk in chunks(connections):
-        if needle:
-            chunk = [one for one in chunk if needle in searched_text(one)]
-        found += [(key(one), one.id, server, one) for one in chunk]
+async def _select(
+    server: WatchedServer, query: Query, picked: First[Connection] | Between[Connection], slices: Slices
+) -> int:
+    """Show the connections of a server that match to ``picked``; how many they are."""
+    keys = _errors_of(server) if query.sort == ERRORS else KEYS[query.sort]
+    matches = matcher(query.search)
+    matching = 0
+    size = CHUNK if matches is None else SEARCHED
+    backwards = query.descending != (query.sort == LESS_WITH_AGE)
+    for piece in server.server.connections.pieces(size, backwards=backwards):
+        found = piece if matches is None else [one for one in piece if matches(one)]
+        matching += len(found)
+        await picked.show(keys(found), found)
         await slices.breathe()
-    return found
+    return matching
 
 
-def searched_text(connection: Connection) -> str:
-    """What a search looks into: number, name and address."""
-    return f"{connection.id} {connection._name or ''} {str(connection.peer).removeprefix('tcp://')}".casefold()
+def _errors_of(server: WatchedServer) -> Keys:
+    return lambda many: [server.errors_of(one) for one in many]
+
+
+def matcher(search: str) -> Callable[[Connection], bool] | None:
+    """What finds a connection by a part of its name, its peer's address or its number; None: all are wanted."""
+    needle = search.casefold()
+    if not needle:
+        return None
+    # To write out an address takes ten times as long as all the rest.
+    never_in_addresses = not OF_ADDRESSES.issuperset(needle)
+
+    def matches(connection: Connection) -> bool:
+        if needle in (connection._name or "").casefold() or needle in str(connection.id):
+            return True
+        if never_in_addresses and isinstance(connection._peer, int):
+            return False
+        return needle in str(connection.peer).removeprefix("tcp://").casefold()
+
+    return matches
 
 
 def row(server: WatchedServer, connection: Connection, now: float) -> Row:

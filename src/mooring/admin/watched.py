@@ -24,7 +24,7 @@ from .numbers import (
     traffic_numbers,
 )
 from .scan import BOUNDS, Scan, scan
-from .slices import Slices
+from .slices import CHUNK, Slices
 
 RECENT: Final = 60.0
 """Seconds that quantiles look back."""
@@ -111,10 +111,10 @@ class WatchedServer:
             fresh: whatever the number of connections and the time of the last look.
         """
         connections = self.server.connections
-        age = time.monotonic() - self.scanned.at
-        if not fresh and age < (SCAN_EVERY if len(connections) > MANY else 0.9 * INTERVAL):
+        now = time.monotonic()
+        if not fresh and now - self.scanned.at < (SCAN_EVERY if len(connections) > MANY else 0.9 * INTERVAL):
             return
-        self.scanned = await scan(list(connections), self._late_after(), slices, time.monotonic())
+        self.scanned = await scan(connections.pieces(CHUNK), self._late_after(), slices, now)
 
     async def numbers(self, slices: Slices) -> records.ServerNumbers:
         """Everything, now."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ..errors import ConnectionClosed
-from .life import ENDING
+from .life import ENDING, OPEN
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -29,6 +29,8 @@ class Connections:
         self._names: dict[str, Connection] = {}
         self.snapshot: Callable[[], list[Connection]] = list
         """The connections whose descriptors are not closed yet; the loop puts its own in."""
+        self.in_pieces: Callable[..., Iterable[list[Connection]]] = lambda size, *, backwards: ()
+        """The same a few at a time; see ``ConnectionTable.pieces``."""
         self.watcher: Listeners | None = None
         """Told of what comes, gets a name and goes, while somebody listens to connections."""
 
@@ -37,6 +39,17 @@ class Connections:
 
     def __iter__(self) -> Iterator[Connection]:
         return iter([connection for connection in self.snapshot() if connection._phase < ENDING])
+
+    def pieces(self, size: int, *, backwards: bool = False) -> Iterator[list[Connection]]:
+        """All open ones, at most ``size`` at a time; others may run, and connections come and go, in between.
+
+        Args:
+            size: the most of them at a time.
+            backwards: those who came last first, mostly.
+        """
+        for piece in self.in_pieces(size, backwards=backwards):
+            # Almost all are open, and to compare by size takes longer.
+            yield [connection for connection in piece if connection._phase is OPEN or connection._phase < ENDING]
 
     def __contains__(self, name: object) -> bool:
         return name in self._names

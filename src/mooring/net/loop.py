@@ -151,7 +151,7 @@ class Loop:
         self._count_lock = threading.Lock()
         self._table = ConnectionTable()
         self._table.count_by(gate.census)
-        connections.snapshot = self._table.snapshot
+        connections.snapshot, connections.in_pieces = self._table.snapshot, self._table.pieces
         self._watchers: dict[int, Callable[[], None]] = {}
         self._ring: DeadlineRing[Connection] = DeadlineRing()
         self._timers: list[tuple[float, int, Callable[[], None]]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -76,3 +77,17 @@ class ConnectionTable:
     def snapshot(self) -> list[Connection]:
         """All of them at this moment; from any thread."""
         return [connection for connection in self.slots.copy() if connection is not None]
+
+    def pieces(self, size: int, *, backwards: bool = False) -> Iterator[list[Connection]]:
+        """All of them, a piece of the list at a time, for those who look at each and let others run in between.
+
+        Whoever comes or goes meanwhile may be among them or not; nobody is twice.
+
+        Args:
+            size: descriptors for each piece.
+            backwards: the highest descriptor first, which mostly is who came last.
+        """
+        starts = range(0, len(self.slots), size)
+        for start in reversed(starts) if backwards else starts:
+            piece = [connection for connection in self.slots[start : start + size] if connection is not None]
+            yield piece[::-1] if backwards else piece

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 PER_OCTAVE = 4
 """Buckets for each doubling: a bucket ends 19 % above its beginning."""
@@ -42,12 +44,10 @@ class Histogram:
         """
         if not 0.0 <= share <= 1.0:
             raise ValueError(f"share must be between 0 and 1, not {share}")
-        left = max(1, math.ceil(share * self.count))
-        for index, count in enumerate(self.counts):
-            left -= count
-            if left <= 0:
-                return self.upper_bound(index)
-        return 0.0
+        below = list(accumulate(self.counts))
+        if not below[-1]:
+            return 0.0
+        return self.upper_bound(bisect_left(below, max(1, math.ceil(share * below[-1]))))
 
     @staticmethod
     def upper_bound(index: int) -> float:
