@@ -15,6 +15,7 @@ from waiting import wait_until
 from mooring import CloseReason, ConnectionClosed, Heartbeat
 from mooring.db import open_pool
 from mooring.gateway import Gateway, server
+from mooring.gateway.roll_call import RollCall
 from mooring.server import banner
 
 
@@ -203,6 +204,33 @@ def test_devices_are_told_to_come_back_when_the_gateway_stops(
         assert (bye["op"], bye["reason"]) == ("bye", "restart")
         assert 1.0 <= bye["retry_after"] <= 2.0
         assert list(device) == []
+
+
+def test_a_device_that_logs_in_after_the_clock_was_put_back_is_not_sent_away_when_it_has_caught_up(
+    make_gateway: MakeGateway, connect: Connect, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mooring.gateway.services.PRESENCE_INTERVAL", 3600.0)  # it is written when the test says so
+    first, second = make_gateway(database_url), make_gateway(database_url)
+    now, clock = time.time(), {"jump": 0.0}
+    monkeypatch.setattr(time, "time", lambda: now + clock["jump"])
+
+    def call_all() -> None:
+        for gateway in (first, second):
+            gateway.presence.write()
+        for gateway in (first, second):
+            RollCall(gateway.store.devices, gateway.connections, gateway.note_sent_away).call()
+
+    older = connect(first)
+    older.log_in("a")
+    call_all()
+    clock["jump"] = -100.0
+    newer = connect(second)
+    newer.log_in("a")
+    call_all()
+    for clock["jump"] in (1.0, 100.0):
+        call_all()
+    assert older.hear() == {"op": "bye", "reason": "replaced", "retry_after": 60.0}
+    assert newer.ask(op="ping") == {"op": "pong"}
 
 
 def test_presence_is_there_after_a_stop(make_gateway: MakeGateway, connect: Connect, sqlite_url: str) -> None:
