@@ -218,6 +218,37 @@ run_until_signal([server], lambda: print("interval %.4f." % sys.getswitchinterva
         assert process.wait_for_line("interval ") == f"interval {float(after):.4f}."
 
 
+@pytest.mark.parametrize(("before", "after"), [("700", "10000"), ("2000", "10000"), ("800", "800")])
+def test_run_spares_the_collector_what_was_there_at_the_start_and_returns_it_at_the_end(before: str, after: str) -> None:
+    code = f"""
+import gc
+gc.set_threshold({before}, *gc.get_threshold()[1:])
+def say():
+    print("collects after", gc.get_threshold()[0], "spared", gc.get_freeze_count() > 10_000)
+    os.kill(os.getpid(), signal.SIGTERM)
+run_until_signal([Server(echo, bind="tcp://127.0.0.1:0")], say)
+print("at the end", gc.get_freeze_count())
+"""
+    with program(code) as process:
+        assert process.wait() == 0
+        assert f"collects after {after} spared True" in process.output
+        assert "at the end 0" in process.output
+
+
+def test_run_leaves_a_collector_alone_that_was_switched_off() -> None:
+    code = """
+import gc
+gc.disable()
+def say():
+    print("spared", gc.get_freeze_count(), gc.isenabled())
+    os.kill(os.getpid(), signal.SIGTERM)
+run_until_signal([Server(echo, bind="tcp://127.0.0.1:0")], say)
+"""
+    with program(code) as process:
+        assert process.wait() == 0
+        assert "spared 0 False" in process.output
+
+
 def test_run_raises_the_limit_of_descriptors_first() -> None:
     code = """
 import resource

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -26,6 +27,11 @@ DEFAULT_SWITCH_INTERVAL, SWITCH_INTERVAL = 0.005, 0.0005
 """Seconds that a thread which computes keeps the interpreter while another one asks for it. The loop asks after every
 system call: at CPython's default, two threads that compute hold it up for 5 ms each time. Shorter than this the
 switches themselves begin to show."""
+
+DEFAULT_COLLECTIONS, COLLECTIONS = (700, 2000), 10_000
+"""Objects by which those that may be parts of cycles must have grown before the collector looks for garbage among the
+young ones: CPython's defaults (up to 3.13, and later), and ours. What waits to be stored or answered is some thousands of
+objects that come and go: with the defaults they alone keep the collector at work, a tenth of the time and more."""
 
 
 class Runnable(Protocol):
@@ -115,6 +121,7 @@ def run_until_signal(
     try:
         try:
             _start_all(servers)
+            ease_garbage_collector()
             starting = False
         except StartInterrupted as exc:
             _stop_all(servers)
@@ -125,6 +132,7 @@ def run_until_signal(
             _in_background(partial(_watch, server, happenings))
         _drain(servers, happenings, life)
     finally:
+        gc.unfreeze()
         for number, handler in before.items():
             signal.signal(number, handler)
     for server in servers:
@@ -222,6 +230,22 @@ def shorten_switch_interval() -> None:
     """Let threads that compute hand the interpreter over sooner, unless somebody has set another interval already."""
     if math.isclose(sys.getswitchinterval(), DEFAULT_SWITCH_INTERVAL):
         sys.setswitchinterval(SWITCH_INTERVAL)
+
+
+def ease_garbage_collector() -> None:
+    """Have the cyclic collector leave alone what is here from the start, and look less often at what comes and goes.
+
+    A full collection goes through all modules, classes and functions that were ever imported: some 30 ms in which no
+    thread does anything, again and again while a server is busy. Somebody's own thresholds stay as they are, and so does
+    a collector that is switched off.
+    """
+    if not gc.isenabled():
+        return
+    first, *others = gc.get_threshold()
+    if first in DEFAULT_COLLECTIONS:
+        gc.set_threshold(COLLECTIONS, *others)
+    gc.collect()
+    gc.freeze()
 
 
 def _in_background(function: Callable[[], Any]) -> None:

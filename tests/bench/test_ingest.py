@@ -9,7 +9,7 @@ import pytest
 from mooring.bench.contenders import INGEST_OURS, INGEST_PEERS, INGEST_SINGLE, Contender
 from mooring.bench.measurements import ingest
 from mooring.bench.process import ProcessFailed
-from mooring.bench.pushing import SQLiteTables, push
+from mooring.bench.pushing import Pushed, SQLiteTables, push
 from mooring.bench.session import Session
 
 LIAR = """
@@ -55,3 +55,22 @@ def test_the_best_peer_is_the_one_with_the_best_median(session: Session) -> None
     assert best.median == 100.0 * (len(INGEST_PEERS) - 1)
     assert quickest is not None
     assert quickest.median == 10.0
+
+
+def test_ours_is_also_measured_at_the_very_rate_at_which_the_best_peer_is_at_its_half(
+    session: Session, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[dict[str, float]] = []
+
+    def note(session: Session, one: Contender, tables: SQLiteTables, devices: int, load: dict[str, float]) -> Pushed:
+        loads.append(load)
+        return Pushed(rate=load["rate"], p50=0.001, p99=0.002, cpu=0.0)
+
+    monkeypatch.setattr(ingest, "push", note)
+    for depth, rate in zip(ingest.DEPTHS, (8000.0, 9000.0), strict=True):
+        session.keep(ingest.BENCHMARK, ingest.case(depth), ingest.BEST)(ingest.RATE, "1/s", rate)
+    ingest._their_half(session, SQLiteTables(folder, 3))(INGEST_OURS)
+    assert loads == [{"rate": 4500.0}]
+    figure = session.results.find(ingest.BENCHMARK, ingest.P99_AT_THEIR_HALF, INGEST_OURS.name, ingest.P99)
+    assert figure is not None
+    assert figure.median == 2.0

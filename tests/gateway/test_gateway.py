@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from devices import Connect, MakeGateway
+from devices import Connect, Device, MakeGateway
 from mariadb import MariaDB
 from waiting import wait_until
 
 from mooring import CloseReason, ConnectionClosed, Heartbeat
 from mooring.db import open_pool
 from mooring.gateway import Gateway, server
+from mooring.gateway.roll_call import RollCall
 from mooring.server import banner
 
 
@@ -203,6 +206,90 @@ def test_devices_are_told_to_come_back_when_the_gateway_stops(
         assert (bye["op"], bye["reason"]) == ("bye", "restart")
         assert 1.0 <= bye["retry_after"] <= 2.0
         assert list(device) == []
+
+
+def test_pushes_that_wait_are_bounded_in_bytes_and_those_beyond_are_asked_for_again(
+    make_gateway: MakeGateway, connect: Connect, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mooring.gateway.writers.QUEUE_BYTES", 1 << 20)
+    gateway = make_gateway(sqlite_url)
+    group = gateway.writer._group  # type: ignore[attr-defined]
+    device = connect(gateway)
+    device.log_in("a")
+    data = "x" * 60_000
+    with closing(sqlite3.connect(sqlite_url.removeprefix("sqlite:///"), isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # nothing can be stored meanwhile
+        for seq in range(1, 21):
+            device.say(op="push", seq=seq, data=data)
+        wait_until(lambda: gateway.counters["busy"] + group.stats().rows == 20)
+        waiting = group.stats()
+        assert 4 <= waiting.rows <= 10
+        assert waiting.bytes <= 1 << 20
+        assert group.stats().refused == 20 - waiting.rows
+        other.execute("COMMIT")
+    answers = [device.hear() for _ in range(20)]
+    assert [answer["op"] for answer in answers] == ["ack"] * waiting.rows + ["error"] * (20 - waiting.rows)
+    assert {(answer["code"], answer["retry"]) for answer in answers[waiting.rows :]} == {("busy", True)}
+    for answer in answers[waiting.rows :]:
+        assert device.ask(op="push", seq=answer["seq"], data=data) == {"op": "ack", "seq": answer["seq"]}
+    assert [seq for _, seq, _ in rows(gateway)] == list(range(1, 21))
+
+
+def test_a_statement_that_hangs_ends_by_the_read_timeout_and_nothing_is_lost(
+    own_mariadb: MariaDB, make_gateway: MakeGateway, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mooring.gateway.writers.QUEUE_TIMEOUT", 0.5)
+    gateway = make_gateway(f"{own_mariadb.url()}?read_timeout=1.5")
+    group = gateway.writer._group  # type: ignore[attr-defined]
+    one, two = connect(gateway), connect(gateway)
+    one.log_in("a")
+    two.log_in("b")
+    assert one.ask(op="push", seq=1, data="before") == {"op": "ack", "seq": 1}
+    own_mariadb.signal(signal.SIGSTOP)
+    one.say(op="push", seq=2, data="under way")
+    wait_until(lambda: group.stats().rows == 1 and not any(line.rows for line in group._queue.lines))
+    refused = two.ask(op="push", seq=1, data="waits")  # long before the statement of the other one ends
+    assert (refused["code"], refused["retry"]) == ("unavailable", True)
+    assert group.stats().rows == 1
+    refused = one.hear()
+    assert (refused["code"], refused["seq"], refused["retry"]) == ("unavailable", 2, True)
+    assert group.stats().unknown == 1
+    own_mariadb.signal(signal.SIGCONT)  # and what hung is carried out now
+
+    def send(device: Device, seq: int, data: str) -> bool:
+        answer = device.ask(op="push", seq=seq, data=data)
+        return answer == {"op": "ack", "seq": seq} or answer["code"] != "unavailable"
+
+    wait_until(lambda: send(one, 2, "under way"))
+    wait_until(lambda: send(two, 1, "waits"))
+    assert rows(gateway) == [("a", 1, '"before"'), ("a", 2, '"under way"'), ("b", 1, '"waits"')]
+
+
+def test_a_device_that_logs_in_after_the_clock_was_put_back_is_not_sent_away_when_it_has_caught_up(
+    make_gateway: MakeGateway, connect: Connect, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mooring.gateway.services.PRESENCE_INTERVAL", 3600.0)  # it is written when the test says so
+    first, second = make_gateway(database_url), make_gateway(database_url)
+    now, clock = time.time(), {"jump": 0.0}
+    monkeypatch.setattr(time, "time", lambda: now + clock["jump"])
+
+    def call_all() -> None:
+        for gateway in (first, second):
+            gateway.presence.write()
+        for gateway in (first, second):
+            RollCall(gateway.store.devices, gateway.connections, gateway.note_sent_away).call()
+
+    older = connect(first)
+    older.log_in("a")
+    call_all()
+    clock["jump"] = -100.0
+    newer = connect(second)
+    newer.log_in("a")
+    call_all()
+    for clock["jump"] in (1.0, 100.0):
+        call_all()
+    assert older.hear() == {"op": "bye", "reason": "replaced", "retry_after": 60.0}
+    assert newer.ask(op="ping") == {"op": "pong"}
 
 
 def test_presence_is_there_after_a_stop(make_gateway: MakeGateway, connect: Connect, sqlite_url: str) -> None:

@@ -65,7 +65,9 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(watch._names) == 100
 
 
-def test_a_login_in_the_future_was_written_by_a_wrong_clock_and_sends_nobody_away() -> None:
+def test_a_login_in_the_future_was_written_by_a_wrong_clock_and_sends_nobody_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     away: list[str] = []
     now = time.time()
     stored = {"value": to_text(now + 3600)}
@@ -77,15 +79,54 @@ def test_a_login_in_the_future_was_written_by_a_wrong_clock_and_sends_nobody_awa
     visit: Any = SimpleNamespace(
         device=SimpleNamespace(id=1, token_hash=None),
         began=now - 10,
+        is_written=False,
         connection=SimpleNamespace(close_reason=None),
         send_away=lambda reason, retry_after: None,
     )
     roll_call = RollCall(Devices(), [], lambda visit, reason: away.append(reason))  # type: ignore[arg-type]
     roll_call._call([visit])
     assert away == []
-    stored["value"] = to_text(now - 5)
+    monkeypatch.setattr(time, "time", lambda: now + 3601)  # and it says no more when the time has come
+    roll_call._call([visit])
+    assert away == []
+    stored["value"] = to_text(now + 3600.5)
     roll_call._call([visit])
     assert away == ["replaced"]
+
+
+def test_a_login_counts_as_later_than_those_before_it_though_the_clock_was_put_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Names:
+        def get(self, name: str) -> object:
+            return visit.connection
+
+    def log_in(before: float = 0.0) -> float:
+        assert presence.connected(visit, before)
+        began: float = visit.began
+        return began
+
+    device = SimpleNamespace(id=1, name="a", token_hash=None)
+    visit: Any = SimpleNamespace(device=device, connection=object(), began=None)
+    written: list[float | None] = []
+
+    class Devices:
+        def note_presence(self, rows: list[tuple[float | None, float, int]]) -> None:
+            written.append(rows[0][0])
+            written.append(log_in())  # in the very moment of the write
+
+    presence = Presence(Devices(), Names())  # type: ignore[arg-type]
+    presence._note_open = lambda: None  # type: ignore[method-assign]
+    monkeypatch.setattr(time, "time", lambda: 5000.0)
+    first = log_in()
+    monkeypatch.setattr(time, "time", lambda: 4000.0)
+    second = log_in()
+    presence.write()
+    assert written[0] == second
+    assert to_text(first) < to_text(second) < to_text(written[1] or 0.0)
+    assert to_text(log_in(before=6000.0)) > to_text(6000.0)  # what another server has written
+    monkeypatch.setattr(time, "time", lambda: 7000.0)
+    assert log_in() == 7000.0
 
 
 def test_of_two_logins_that_race_the_one_that_has_the_name_stays() -> None:

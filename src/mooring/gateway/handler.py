@@ -181,7 +181,7 @@ class DeviceHandler(ConnectionHandler):
         login = self._log_in(hello)
         self._respect_pause(hello)
         visit = Visit(login.device, self.connection, self._codec, self._session)
-        if not self._take_name(visit) or not self._gateway.presence.connected(visit):
+        if not self._take_name(visit) or not self._gateway.presence.connected(visit, login.connected_at):
             return None
         self._gateway.dispatcher.arrived(visit, has_commands=login.has_commands)
         return self._gateway.welcome(login, time.time())

@@ -20,7 +20,9 @@ _BRACKET: Final = re.compile(rb"[\[\]{}]")
 _NUMBER: Final = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 # More than 1.8e308 takes an exponent of three digits, or some two hundred digits with a shorter one. These are looked
 # for from their first one on only: many runs that are a little shorter would be gone through again for each digit.
-_LONG_EXPONENT: Final = re.compile(rb"[eE]\+?[0-9]{3}")
+# (Two patterns that begin with one letter each take less than half the time of one that begins with either.)
+_LONG_EXPONENT: Final = re.compile(rb"e\+?[0-9]{3}")
+_LONG_CAPITAL_EXPONENT: Final = re.compile(rb"E\+?[0-9]{3}")
 _LONG_NUMBER: Final = re.compile(rb"(?<![0-9])[0-9]{200}")
 
 
@@ -52,6 +54,8 @@ def is_deeper(text: bytes, deepest: int) -> bool:
 def may_be_infinite(text: bytes) -> bool:
     """Whether ``find_infinite`` has to look closer; may be asked of a whole line, to spare its parts."""
     if _LONG_EXPONENT.search(text) is not None:
+        return True
+    if b"E" in text and _LONG_CAPITAL_EXPONENT.search(text) is not None:
         return True
     return len(text) >= 200 and _LONG_NUMBER.search(text) is not None
 

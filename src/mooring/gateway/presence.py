@@ -18,12 +18,14 @@ INTERVAL: Final = 10.0
 """Seconds between two batches: as much may be missing of ``last_seen_at`` after a crash."""
 BATCH_SIZE: Final = 500
 """Devices in one commit: enough to make it cheap, few enough that nobody waits long for their rows."""
+TICK: Final = 0.001
+"""Seconds between two times that the tables tell apart."""
 
 
 class Presence:
     """A login costs the database no write, and neither does a heartbeat: a reconnecting fleet must not melt it.
 
-    ``_lock`` guards ``_noted``; ``write`` is called by one thread at a time.
+    ``_lock`` guards ``_noted`` and ``_leaving``; ``write`` is called by one thread at a time.
 
     Args:
         devices: where to write.
@@ -35,13 +37,19 @@ class Presence:
         self._connections = connections
         self._lock = threading.Lock()
         self._noted: dict[int, tuple[float | None, float]] = {}  # device id -> (connected at, last seen at)
+        self._leaving: dict[int, tuple[float | None, float]] = {}  # what is being written now
         self._written: dict[int, float] = {}
 
-    def connected(self, visit: Visit) -> bool:
+    def connected(self, visit: Visit, before: float = 0.0) -> bool:
         """A device has logged in, and its connection has got the name; sets ``visit.began``.
 
         Of several logins of one name all are sent away but the latest by its time, so that must be the one that has
-        the name: one that has lost it meanwhile does not count, and the time is taken under the lock.
+        the name: one that has lost it meanwhile does not count, and the time is taken under the lock. It is later than
+        that of every login which is known, whatever the clock says: it may have been put back since, or be behind that
+        of another server.
+
+        Args:
+            before: when the last login was that the database knew of, in Unix seconds.
 
         Returns:
             Whether it has the name still.
@@ -49,8 +57,10 @@ class Presence:
         with self._lock:
             if self._connections.get(visit.device.name) is not visit.connection:
                 return False
-            visit.began = now = time.time()
-            self._noted[visit.device.id] = (now, now)
+            now = time.time()
+            known = [noted.get(visit.device.id, (None, 0.0))[0] or 0.0 for noted in (self._noted, self._leaving)]
+            visit.began = max(now, *(earlier + TICK for earlier in (before, *known)))
+            self._noted[visit.device.id] = (visit.began, now)
             return True
 
     def seen(self, device: Device, when: float) -> None:
@@ -64,6 +74,7 @@ class Presence:
         self._note_open()
         with self._lock:
             noted, self._noted = self._noted, {}
+            self._leaving = noted
         rows = [(connected_at, seen, number) for number, (connected_at, seen) in sorted(noted.items())]
         for first in range(0, len(rows), BATCH_SIZE):
             try:

@@ -10,7 +10,7 @@ from typing import Final
 from ..net.connection import Connection
 from .tables.database import Unavailable
 from .tables.devices import Devices
-from .times import to_text
+from .times import to_seconds, to_text
 from .visits import Visit
 
 logger = logging.getLogger("mooring.gateway")
@@ -54,9 +54,21 @@ class RollCall:
             token_hash, connected_at = rows.get(visit.device.id, (None, None))
             if visit.device.id not in rows or visit.device.token_hash not in (None, token_hash):
                 self._send_away(visit, "removed", REMOVED_RETRY_AFTER)
-            # What lies in the future was written by a clock that has been put back since; it says nothing.
-            elif connected_at is not None and visit.began is not None and to_text(visit.began) < connected_at <= now:
-                self._send_away(visit, "replaced", REPLACED_RETRY_AFTER)
+            elif connected_at is not None and visit.began is not None:
+                self._compare(visit, connected_at, now)
+
+    def _compare(self, visit: Visit, newest: str, now: str) -> None:
+        """Send a device away if the newest login that is written is a later one than its own."""
+        assert visit.began is not None
+        began = to_text(visit.began)
+        if newest == began:
+            visit.is_written = True
+        elif newest > began and (newest <= now or visit.is_written):  # later logins have read what was written
+            self._send_away(visit, "replaced", REPLACED_RETRY_AFTER)
+        elif newest > began:
+            # Another server, whose clock is ahead, had not read of ours, nor we of it: that says nothing of who was
+            # first, nor will it when our clock has come so far.
+            visit.began = to_seconds(newest)
 
     def _send_away(self, visit: Visit, reason: str, retry_after: float) -> None:
         if visit.connection.close_reason is None:

@@ -10,20 +10,24 @@ from .tables.devices import Device
 
 
 class Visit:
-    """Made by the handler at the login; others speak to the device by it. Nothing in it changes but ``began``, once.
+    """Made by the handler at the login; others speak to the device by it. Nothing in it changes but ``began`` and
+    ``is_written``: once by the login, then by the roll call alone.
 
     Attributes:
         device: who it is.
         connection: where it is.
-        began: when it logged in, in Unix seconds; None until its connection has got the name.
+        began: when it logged in, in Unix seconds; None until its connection has got the name. It orders the logins of a
+            device, so it is later than the clock where an earlier login is; see ``Presence.connected``.
+        is_written: the roll call has found this login in the table.
     """
 
-    __slots__ = ("_codec", "_session", "began", "connection", "device")
+    __slots__ = ("_codec", "_session", "began", "connection", "device", "is_written")
 
     def __init__(self, device: Device, connection: Connection, codec: Codec, session: Session) -> None:
         self.device = device
         self.connection = connection
         self.began: float | None = None
+        self.is_written = False
         self._codec = codec
         self._session = session
 

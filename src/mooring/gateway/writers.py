@@ -15,6 +15,8 @@ from .times import from_column
 
 QUEUE_LIMIT: Final = 50_000
 """Rows that may wait to be stored; a device that pushes more is asked to send it again."""
+QUEUE_BYTES: Final = 64 << 20
+"""The same in bytes, counted generously; a thousand of the longest pushes are more."""
 WRITERS: Final = 1
 """Two would overlap, but within one process they mostly wait for the interpreter, and have smaller batches."""
 MOST_ROWS: Final = 1000
@@ -63,6 +65,7 @@ class GroupCommits:
             compare=self._is_same,
             order_by="device_id",
             queue_limit=QUEUE_LIMIT,
+            queue_bytes=QUEUE_BYTES,
             queue_timeout=QUEUE_TIMEOUT,
             writers=WRITERS,
             max_rows=MOST_ROWS,

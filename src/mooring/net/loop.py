@@ -514,12 +514,11 @@ class Loop:
 
     @leader_only
     def _check_load(self, connection: Connection, items: list[Item]) -> None:
-        inbox = connection._inbox
+        inbox, replies = connection._inbox, connection._replies
+        load = (len(inbox) if inbox else 0) + (len(replies) if replies else 0)
         # Of small messages so many are no weight; of large ones a few of those that may wait would be.
-        if (
-            connection._replies
-            or (inbox and len(inbox) > self._inbox_limit)
-            or (inbox and len(inbox) > 1 and size_of(items) > INBOX_SIZE // self._inbox_limit)
+        if load > self._inbox_limit or (
+            inbox and len(inbox) > 1 and size_of(items) > INBOX_SIZE // self._inbox_limit
         ):
             self.look(connection)
 

@@ -33,6 +33,7 @@ CONNECTIONS: Final = (16, 64, 256, 1024)
 RATE: Final = "acknowledged"
 P99: Final = "p99"
 P99_AT_HALF: Final = "at half the peak rate"
+P99_AT_THEIR_HALF: Final = "at half the peak rate of the best peer"
 BEST: Final = "the best peer"
 SQLITE_CASE: Final = "SQLite, "
 DRIVER_CASE: Final = "one connection, no server"
@@ -73,6 +74,7 @@ def _measure_mariadb(session: Session, tables: Tables, contenders: Sequence[Cont
         session.rounds(f"ingest, depth {depth}", contenders, _closed(session, tables, depth))
     session.rounds("ingest, half the peak", contenders, _half(session, tables))
     _keep_best(session)
+    session.rounds("ingest, half the peak of the best peer", [INGEST_OURS], _their_half(session, tables))
 
 
 def _measure_courses(session: Session, tables: Tables, contenders: Sequence[Contender]) -> None:
@@ -144,6 +146,17 @@ def _half(session: Session, tables: Tables) -> Callable[[Contender], str]:
             and figure.key.measure == RATE
         ]
         return _push(session, tables, contender, P99_AT_HALF, {"rate": max(rates, default=1000.0) / 2})
+
+    return measure_one
+
+
+def _their_half(session: Session, tables: Tables) -> Callable[[Contender], str]:
+    """An open loop at the rate at which the best of the peers is at its half: the same work for all."""
+
+    def measure_one(contender: Contender) -> str:
+        figures = [session.results.find(BENCHMARK, case(depth), BEST, RATE) for depth in DEPTHS]
+        best = max((figure.median for figure in figures if figure is not None), default=1000.0)
+        return _push(session, tables, contender, P99_AT_THEIR_HALF, {"rate": best / 2})
 
     return measure_one
 

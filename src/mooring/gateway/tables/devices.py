@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from ...db import Lease
 from ...errors import MooringError
-from ..times import from_column, to_text
+from ..times import from_column, to_seconds, to_text
 from ..tokens import NO_HASH, hash_of, is_hash_of
 from .database import Database, Unavailable, marks, text_of
 
@@ -21,7 +21,7 @@ PAGE: Final = 1000
 _EPOCH: Final = "CAST('1970-01-01' AS DATETIME(3))"
 _LOG_IN: Final = (
     "SELECT id, token_hash, (SELECT MAX(seq) FROM pushes WHERE pushes.device_id = devices.id), "
-    "EXISTS (SELECT 1 FROM commands WHERE commands.device_id = devices.id AND done_at IS NULL) "
+    "EXISTS (SELECT 1 FROM commands WHERE commands.device_id = devices.id AND done_at IS NULL), connected_at "
     "FROM devices WHERE name = %s"
 )
 
@@ -61,11 +61,13 @@ class Login:
         device: who it is.
         last_seq: the highest seq that is stored of it, 0 if there is none.
         has_commands: whether a command waits for it.
+        connected_at: when its last login before this one was, in Unix seconds, as far as it has been written; 0.0: none.
     """
 
     device: Device
     last_seq: int
     has_commands: bool
+    connected_at: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Devices:
             row = lease.execute(_LOG_IN, (self._database.key(name),)).fetchone()
             if row is None:
                 return Login(Device(self._enter(lease, name, now, limit), name), 0, False)
-        return Login(Device(int(row[0]), name), row[2] or 0, bool(row[3]))
+        return _login(Device(int(row[0]), name), row)
 
     def authenticate(self, name: str, token: str | None) -> Login:
         """Find the device if this is its token. An unknown name costs the same statement and the same comparison.
@@ -115,7 +117,7 @@ class Devices:
         stored = bytes(row[1]) if row is not None else NO_HASH
         if not is_hash_of(token, stored) or row is None:
             raise Unauthorized("the token is not that of a device of this name")
-        return Login(Device(int(row[0]), name, stored), row[2] or 0, bool(row[3]))
+        return _login(Device(int(row[0]), name, stored), row)
 
     def add(self, name: str, token_hash: bytes, now: float) -> None:
         """Let a device in by a token: a new one, or one that has none.
@@ -246,6 +248,11 @@ class Devices:
             return number
         assert cursor.lastrowid is not None
         return cursor.lastrowid
+
+
+def _login(device: Device, row: Sequence[Any]) -> Login:
+    last_seq, has_commands, connected = row[2:]
+    return Login(device, last_seq or 0, bool(has_commands), to_seconds(connected) if connected is not None else 0.0)
 
 
 def _update_in_one(lease: Lease, rows: Sequence[tuple[int, str | None, str]]) -> None:
