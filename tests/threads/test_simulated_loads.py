@@ -53,6 +53,18 @@ def test_callers_who_ask_again_when_they_are_answered_soon_have_a_thread_each(ca
     assert pool.changes_between(0.3, 12) == 0
 
 
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_callers_who_come_one_after_another_soon_have_threads_enough_too(seed: int) -> None:
+    pool = Simulation(2, 64, seed=seed)
+    for number in range(8):
+        pool.after(0.02 * number, lambda: pool.keep_busy(1, WAIT, 12, pause=0.001))
+    pool.run(12)
+    waited = [wait for at, wait in pool.waits if 1 < at < 12]
+    assert sum(waited) / len(waited) < 0.1 * WAIT
+    assert max(size for _, size in pool.sizes) <= 9
+    assert pool.changes_between(2, 12) == 0
+
+
 def test_callers_who_wait_for_something_scarce_are_not_given_a_thread_each() -> None:
     pool = Simulation(2, 64, scarce=4)
     pool.keep_busy(64, WAIT, 45)

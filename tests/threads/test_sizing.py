@@ -68,6 +68,34 @@ def test_tasks_that_wait_bring_the_threads_that_littles_law_asks_for() -> None:
     assert sizes == [6, 12], "once is chance; 10 are in use, and 0.75 times their root"
 
 
+@pytest.mark.parametrize(
+    ("work", "wait", "grows"),
+    [
+        (0.050, 0.0012, True),
+        (0.050, 0.0008, False),
+        (0.005, 0.0008, True),
+        (0.005, 0.0004, False),
+        (0.001, 0.0003, True),
+        (0.001, 0.0002, False),
+    ],
+)
+def test_how_long_tasks_may_wait_depends_on_how_long_they_take(work: float, wait: float, grows: bool) -> None:
+    pool = Pool(size=6)
+    late = {"rate": 6 / work, "work": work, "wait": wait, "busy": 6, "queued": 2, "oldest_wait": wait}
+    for _ in range(3):
+        pool.pass_time(0.2, **late)
+    assert (pool.size > 6) is grows
+
+
+def test_where_many_have_waited_it_does_not_matter_how_long_the_first_one_has() -> None:
+    late = {"rate": 1150.0, "work": 0.005, "busy": 6, "queued": 2}
+    for wait, oldest, size in ((0.0008, 0.00001, 8), (0.0001, 0.002, 6)):
+        pool = Pool(size=6)
+        for _ in range(2):
+            pool.pass_time(0.1, wait=wait, oldest_wait=oldest, **late)
+        assert pool.size == size
+
+
 def test_a_backlog_brings_more_so_that_it_is_gone_in_a_second() -> None:
     pool = Pool(size=10)
     size = pool.pass_time(0.1, rate=1000, work=0.010, wait=0.5, busy=10, queued=1000, oldest_wait=0.5)
@@ -120,6 +148,15 @@ def test_callers_who_ask_again_when_they_are_answered_get_a_thread_each() -> Non
     pool = Pool()
     sizes = [pool.pass_time(0.1, **EIGHT_CALLERS, computed=0.002 * number) for number in range(3)]
     assert sizes == [2, 8, 8], "the law alone sees what two threads can do, and asks for a third"
+
+
+def test_callers_get_a_thread_each_also_after_a_time_with_little_to_do() -> None:
+    pool = Pool()
+    for _ in range(3):
+        pool.pass_time(0.1, rate=20, work=0.005, idle=2, computed=0.0)
+    for _ in range(2):
+        pool.pass_time(0.1, **EIGHT_CALLERS, computed=0.0)
+    assert pool.size == 8
 
 
 @pytest.mark.parametrize(
