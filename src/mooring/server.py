@@ -560,7 +560,8 @@ class Server:
         assert self._loop is not None
         assert self._serving is not None
         left = self._loop.unfinished()
-        logger.warning("stop: %d connections did not end within %g s; they are reset", len(left), timeout)
+        count = len(left) + len(self._loop.openings)
+        logger.warning("stop: %d connections did not end within %g s; they are reset", count, timeout)
         for thread, connection, frame in self._serving.running():
             stack = "".join(traceback.format_stack(frame)).rstrip()
             logger.warning("stop: the handler of %r still runs in thread %d:\n%s", connection, thread, stack)

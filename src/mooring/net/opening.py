@@ -35,8 +35,8 @@ TIME_PER_TURN = 0.001
 SWEEP_INTERVAL = 0.1
 """Seconds between two looks at the deadlines while there are openings."""
 
-PATIENCE_WHEN_FULL = 2.0
-"""Seconds for which a peer may keep its place while others wait for one."""
+PATIENCE = 2.0
+"""Seconds for which a peer may keep its place while others wait for one, or say nothing while the server stops."""
 
 
 class OpeningFailed(Exception):
@@ -95,15 +95,24 @@ class Stage(Protocol):
 
 
 class Opening:
-    """A socket on its way. ``deadline`` is its stage's; ``since`` when that began, or when it last waited for us."""
+    """A socket on its way.
 
-    __slots__ = ("deadline", "events", "left", "peer", "since", "socket", "stage", "step")
+    Attributes:
+        begun: when it was accepted (monotonic seconds).
+        deadline: of its stage.
+        since: when its stage began, or when it last waited for us.
+        has_spoken: whether anything came.
+    """
+
+    __slots__ = ("begun", "deadline", "events", "has_spoken", "left", "peer", "since", "socket", "stage", "step")
 
     def __init__(self, sock: Any, peer: Any, stages: Sequence[Stage], now: float) -> None:
         self.socket = sock
         self.peer = peer
         self.left = list(stages)
         self.events = 0
+        self.begun = now
+        self.has_spoken = False
         self.begin_stage(now)
 
     def begin_stage(self, now: float) -> None:
@@ -184,8 +193,16 @@ class Openings:
             self._sweeping = True
             self._call_later(SWEEP_INTERVAL, self._sweep)
 
+    def must_be_waited_for(self, now: float) -> bool:
+        """Whether a drain that has nothing else to do has to go on for their sake: not for those who say nothing.
+
+        Args:
+            now: monotonic seconds.
+        """
+        return any(opening.has_spoken or now < opening.begun + PATIENCE for opening in self._all)
+
     def close(self) -> None:
-        """End all, as the server stops."""
+        """End all, as the loop ends."""
         for opening in list(self._all):
             self._fail(opening, "stop", "the server stops", logging.DEBUG)
 
@@ -199,6 +216,7 @@ class Openings:
 
     def _ready(self, opening: Opening) -> None:
         """The opening can go on; it does unless the others have used up the turn's time."""
+        opening.has_spoken = True
         turn = self._turn()
         if turn != self._turn_seen:
             self._turn_seen, self._time_left = turn, TIME_PER_TURN
@@ -274,8 +292,8 @@ class Openings:
                 if opening in self._all and opening.deadline <= now:
                     stage = opening.stage
                     self._fail(opening, "timeout", f"not done within {stage.timeout:g} s ({stage.setting})")
-            elif self._full and opening.since + PATIENCE_WHEN_FULL <= now:
-                detail = f"not done within {PATIENCE_WHEN_FULL:g} s while all {self.limit} places are taken"
+            elif self._full and opening.since + PATIENCE <= now:
+                detail = f"not done within {PATIENCE:g} s while all {self.limit} places are taken"
                 self._fail(opening, "crowded", detail)
         self._sweeping = bool(self._all)
         if self._sweeping:
