@@ -100,8 +100,8 @@ class Steady:
 def goes_first() -> bool:
     """Become a real-time process, if that is permitted (CAP_SYS_NICE); returns whether it is.
 
-    A kernel that preempts lazily (Linux since 6.13) lets the abusers, who compute on the same core, go on up to the next
-    tick, 4 ms, when an answer comes for us from another core, however low their priority is; and that would be taken
+    A kernel that preempts lazily (Linux since 6.13) lets the abusers, who compute on the same core, go on until the
+    next tick, 4 ms, when an answer comes for us from another core, however low their priority is. That would be taken
     for the server's doing. It makes an exception for real-time processes.
     """
     try:

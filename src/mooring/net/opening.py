@@ -101,10 +101,10 @@ class Opening:
         begun: when it was accepted (monotonic seconds).
         deadline: of its stage.
         since: when its stage began, or when it last waited for us.
-        has_spoken: whether anything came.
+        step: on the way through it; None while nothing has come of the peer.
     """
 
-    __slots__ = ("begun", "deadline", "events", "has_spoken", "left", "peer", "since", "socket", "stage", "step")
+    __slots__ = ("begun", "deadline", "events", "left", "peer", "since", "socket", "stage", "step")
 
     def __init__(self, sock: Any, peer: Any, stages: Sequence[Stage], now: float) -> None:
         self.socket = sock
@@ -112,15 +112,27 @@ class Opening:
         self.left = list(stages)
         self.events = 0
         self.begun = now
-        self.has_spoken = False
-        self.begin_stage(now)
+        self.step: Step | None = None
+        self.enter_stage(now)
 
-    def begin_stage(self, now: float) -> None:
-        """Go on with the next stage that is left."""
+    def enter_stage(self, now: float) -> None:
+        """The next stage that is left is on from now on."""
         self.stage = self.left.pop(0)
-        self.step = self.stage.begin(self.socket)
         self.deadline = now + self.stage.timeout
         self.since = now
+
+    def advance(self, now: float) -> int:
+        """Go as far as possible without waiting, through all stages; see Step."""
+        if self.step is None:
+            self.step = self.stage.begin(self.socket)
+        while (wanted := self.step.advance()) == 0:
+            self.socket = self.step.socket
+            self.peer = getattr(self.socket, "announced", self.peer)
+            if not self.left:
+                return 0
+            self.enter_stage(now)
+            self.step = self.stage.begin(self.socket)
+        return wanted
 
 
 class Openings:
@@ -199,7 +211,7 @@ class Openings:
         Args:
             now: monotonic seconds.
         """
-        return any(opening.has_spoken or now < opening.begun + PATIENCE for opening in self._all)
+        return any(opening.step is not None or now < opening.begun + PATIENCE for opening in self._all)
 
     def close(self) -> None:
         """End all, as the loop ends."""
@@ -216,7 +228,6 @@ class Openings:
 
     def _ready(self, opening: Opening) -> None:
         """The opening can go on; it does unless the others have used up the turn's time."""
-        opening.has_spoken = True
         turn = self._turn()
         if turn != self._turn_seen:
             self._turn_seen, self._time_left = turn, TIME_PER_TURN
@@ -229,13 +240,7 @@ class Openings:
 
     def _advance(self, opening: Opening, now: float) -> None:
         try:
-            while (wanted := opening.step.advance()) == 0:
-                opening.socket = opening.step.socket
-                opening.peer = getattr(opening.socket, "announced", opening.peer)
-                if not opening.left:
-                    self._finish(opening)
-                    return
-                opening.begin_stage(now)
+            wanted = opening.advance(now)
         except OpeningFailed as exc:
             self._fail(opening, exc.reason, str(exc), exc.level)
         except OSError as exc:
@@ -244,7 +249,9 @@ class Openings:
             self._rare.log(logging.ERROR, "opening", "the %s stage failed", opening.stage.name, exc_info=True)
             self._fail(opening, "fault", f"{type(exc).__name__} in our code")
         else:
-            if wanted != opening.events:
+            if not wanted:
+                self._finish(opening)
+            elif wanted != opening.events:
                 opening.events = wanted
                 self._rewatch(opening.socket.fileno(), wanted)
 
