@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from devices import Device
+from drains import stopping
 from waiting import wait_until
 
 from mooring import Client, CloseReason, Connection, ConnectionHandler, Heartbeat, Server
@@ -27,17 +28,6 @@ HERE = "tcp://127.0.0.1:0"
 
 def echo(connection: Connection, message: bytes) -> bytes:
     return message
-
-
-@contextlib.contextmanager
-def stopping(server: Server, **how: Any) -> Iterator[threading.Thread]:
-    """A drain that goes on beside the block."""
-    thread = threading.Thread(target=server.stop, args=(20,), kwargs=how)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        thread.join(20)
 
 
 # Who goes when --------------------------------------------------------------------------------------------------------

@@ -219,7 +219,9 @@ run_until_signal([server], lambda: print("interval %.4f." % sys.getswitchinterva
 
 
 @pytest.mark.parametrize(("before", "after"), [("700", "10000"), ("2000", "10000"), ("800", "800")])
-def test_run_spares_the_collector_what_was_there_at_the_start_and_returns_it_at_the_end(before: str, after: str) -> None:
+def test_run_spares_the_collector_what_was_there_at_the_start_and_returns_it_at_the_end(
+    before: str, after: str
+) -> None:
     code = f"""
 import gc
 gc.set_threshold({before}, *gc.get_threshold()[1:])

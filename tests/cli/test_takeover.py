@@ -11,10 +11,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from certificates import Authority
 from click.testing import CliRunner
 from devices import Device
 from processes import PythonProcess
@@ -42,6 +43,59 @@ def lifespan(server):
 
 server = Server(ping, framing=Lines(b"\\r\\n"), blocking=False, lifespan=lifespan)
 """
+
+
+class Handshakes:
+    """TLS clients, several at a time, each with a connection for each PING, until it is enough; each error is kept."""
+
+    def __init__(self, port: int, authority: Authority, count: int) -> None:
+        self._port, self._authority = port, authority
+        self._enough = threading.Event()
+        self.done = [0] * (count + 1)
+        self.errors: list[str] = []
+        self._threads = [threading.Thread(target=self._repeat, args=(n, self._ask)) for n in range(count)]
+        self._threads.append(threading.Thread(target=self._repeat, args=(count, self._run_openssl)))
+
+    def __enter__(self) -> Handshakes:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._enough.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _repeat(self, number: int, once: Callable[[], None]) -> None:
+        while not self._enough.is_set():
+            try:
+                once()
+            except Exception as exc:
+                self.errors.append(f"{type(exc).__name__}: {exc}")
+                return
+            self.done[number] += 1
+
+    def _ask(self) -> None:
+        with socket.create_connection(("127.0.0.1", self._port), 20) as plain:
+            with self._authority.believing.wrap_socket(
+                plain, server_hostname="127.0.0.1", suppress_ragged_eofs=False
+            ) as sock:
+                sock.sendall(b"PING\r\n")
+                answer = sock.recv(100)
+                assert answer == b"+PONG\r\n", f"it said {answer!r}"
+
+    def _run_openssl(self) -> None:
+        trust = ("-CAfile", str(self._authority.certificate), "-verify_return_error", "-verify_ip", "127.0.0.1")
+        command = ("openssl", "s_client", "-connect", f"127.0.0.1:{self._port}", *trust, "-brief")
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    def wait_for_each(self, count: int) -> None:
+        """Each of them has asked so many times from now on."""
+        wanted = [done + count for done in self.done]
+        wait_until(lambda: self.errors or all(a >= b for a, b in zip(self.done, wanted, strict=True)), timeout=30)
 
 
 class Clients:
@@ -116,6 +170,34 @@ def test_redis_benchmark_runs_across_the_change_and_nobody_is_refused(kind: str,
         for process in (old, new):
             assert int(process.wait_for_line("served ").split()[1]) >= 200
             assert "refused" not in process.output
+
+
+def test_tls_clients_connect_across_the_change_and_no_handshake_is_cut_off(authority: Authority, folder: Path) -> None:
+    (folder / "counted.py").write_text(COUNTED.format(examples=str(Path(__file__).parents[2] / "examples")))
+    pair = ("--tls-cert", str(authority.server.certificate), "--tls-key", str(authority.server.key))
+    with opened("tcp", folder) as (sock, where), contextlib.ExitStack() as stack:
+        bind = ("--bind", f"tls+fd://{sock.fileno()}")
+
+        def serving() -> PythonProcess:
+            arguments = (*SERVE, "counted", *bind, *pair, "--admin", "off", "--drain-spread", "1s")
+            process = stack.enter_context(PythonProcess(*arguments, cwd=folder, pass_fds=[sock.fileno()]))
+            process.wait_for_line("Ctrl-C")
+            return process
+
+        servers = [serving()]
+        with Handshakes(int(where[-1]), authority, 6) as clients:
+            clients.wait_for_each(2)
+            for _ in range(2):
+                servers.append(serving())
+                clients.wait_for_each(1)
+                servers[-2].signal(signal.SIGTERM)
+                assert servers[-2].wait() == 0
+            clients.wait_for_each(2)
+        assert clients.errors == []
+        servers[-1].signal(signal.SIGTERM)
+        assert servers[-1].wait() == 0
+        for process in servers:
+            assert int(process.wait_for_line("served ").split()[1]) > 0
 
 
 def test_the_holder_of_deploy_replaces_the_server_on_hup_and_keeps_the_old_one_if_the_new_one_fails(

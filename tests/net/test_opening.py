@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from drains import stopping
 from forks import in_child
 from waiting import wait_until
 
@@ -160,13 +161,54 @@ def test_sockets_on_the_way_count_as_connections(serve: Serve) -> None:
     assert server.stats().refused == 1
 
 
-def test_stop_ends_those_on_the_way_at_once(serve: Serve, model: str) -> None:
+def test_stop_lets_those_on_the_way_arrive_and_serves_their_first_messages(serve: Serve, model: str) -> None:
+    server = serve(Word(b"open"), Word(b"sesame"), model=model)
+    with Client(server.addresses[0]) as client:
+        client.socket.sendall(b"o")
+        wait_until(lambda: server.stats().opening == 1)
+        with stopping(server, spread=1.0):
+            wait_until(lambda: server._loop._stopping)  # type: ignore[union-attr]
+            client.socket.sendall(b"pensesamehello\n")
+            assert client.recv() == b"hello"
+            assert list(client) == []
+    assert server.stats().not_opened == {}
+    assert server.stats().closed == {"stop": 1}
+
+
+def test_stop_without_a_spread_closes_in_order_who_has_arrived_meanwhile(serve: Serve, model: str) -> None:
     server = serve(Word(b"open"), model=model)
     with Client(server.addresses[0]) as client:
+        client.socket.sendall(b"ope")
         wait_until(lambda: server.stats().opening == 1)
-        server.stop()
+        with stopping(server):
+            wait_until(lambda: server._loop._stopping)  # type: ignore[union-attr]
+            client.socket.sendall(b"n")
+            assert list(client) == []
+    assert server.stats().not_opened == {}
+    assert server.stats().closed == {"stop": 1}
+
+
+def test_who_says_nothing_does_not_hold_up_a_stop(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    server = serve(Word(b"open", timeout=3600))
+    with Client(server.addresses[0]) as client:
+        wait_until(lambda: server.stats().opening == 1)
+        server.stop(None)
         assert list(client) == []
     assert server.stats().not_opened == {"word_stop": 1}
+
+
+def test_who_never_comes_to_the_end_of_a_stage_has_the_time_of_the_stop(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve(Word(b"open", timeout=3600))
+    with Client(server.addresses[0]) as client:
+        client.socket.sendall(b"ope")
+        wait_until(lambda: server.stats().opening == 1)
+        server.stop(0.1)
+        assert list(client) == []
+    assert server.stats().not_opened == {"word_stop": 1}
+    assert "stop: 1 connections did not end within 0.1 s" in caplog.text
 
 
 def test_a_forked_child_closes_those_on_the_way_without_a_word(serve: Serve) -> None:
@@ -181,7 +223,7 @@ def test_a_forked_child_closes_those_on_the_way_without_a_word(serve: Serve) -> 
 def test_when_all_places_are_taken_clients_wait_and_those_who_hold_them_too_long_give_way(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE_WHEN_FULL", 0.2)
+    monkeypatch.setattr(module, "PATIENCE", 0.2)
     server = serve(Word(b"open"), limits=Limits(handshakes=4))
     with contextlib.ExitStack() as stack:
         for _ in range(20):
@@ -257,7 +299,7 @@ def test_in_one_turn_of_the_loop_openings_take_their_share_of_time_and_the_other
 
 
 def test_who_waits_for_us_does_not_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE_WHEN_FULL", 10.0)
+    monkeypatch.setattr(module, "PATIENCE", 10.0)
     turns = Turns()
     pairs = [socket.socketpair() for _ in range(4)]
     try:

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from certificates import DAY, Authority, Pair
 from cryptography import x509
+from drains import stopping
 from waiting import wait_until
 
 from mooring import TLS, BindError, Client, CloseReason, Connection, ConnectionClosed, Server
@@ -659,3 +660,67 @@ def test_key_updates_are_answered_and_the_connection_goes_on(
     for number in range(3):
         client.say(b"K", b"KEYUPDATE")
         client.say(b"hello %d" % number, b"hello %d" % number)
+
+
+# A drain --------------------------------------------------------------------------------------------------------------
+
+
+class HalfHello:
+    """A client whose handshake stops in the middle of its first record, until it is told to go on."""
+
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext) -> None:
+        self._socket = sock
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_hostname="127.0.0.1")
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._ssl.do_handshake()
+        self._hello = self._outgoing.read()
+        sock.sendall(self._hello[:100])
+
+    def go_on(self) -> None:
+        """Finish the handshake."""
+        self._socket.sendall(self._hello[100:])
+        self._drive(self._ssl.do_handshake)
+
+    def ask(self, message: bytes) -> bytes:
+        self._ssl.write(message)
+        return self._drive(lambda: self._ssl.read(100))
+
+    def end(self) -> str:
+        """How the server ends it: "said" if in TLS's own words."""
+        try:
+            return "read" if self._drive(lambda: self._ssl.read(100)) else "said"
+        except ssl.SSLZeroReturnError:
+            return "said"
+
+    def _drive(self, step: Callable[[], Any]) -> Any:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                data = self._outgoing.read()
+                if data:
+                    self._socket.sendall(data)
+                came = self._socket.recv(65536)
+                assert came, "cut off"
+                self._incoming.write(came)
+            finally:
+                if data := self._outgoing.read():
+                    self._socket.sendall(data)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_a_handshake_under_way_when_a_drain_begins_is_finished_and_the_connection_ends_in_order(
+    serve: Serve, model: str, spread: float
+) -> None:
+    server = serve(model=model)
+    client = HalfHello(serve.raw(server), serve.authority.believing)
+    wait_until(lambda: server.stats().opening == 1)
+    with stopping(server, spread=spread):
+        wait_until(lambda: server._loop._stopping)  # type: ignore[union-attr]
+        client.go_on()
+        if spread:
+            assert client.ask(b"hello\n") == b"hello\n"
+        assert client.end() == "said"
+    assert server.stats().not_opened == {}
+    assert server.stats().closed == {"stop": 1}

@@ -42,6 +42,7 @@ class Manner:
         address: the first of the addresses that they come from.
         spread: whether they come from several addresses.
         niceness: see nice(2): the healthy devices, on the same core, go first.
+        spins: whether all the time that is left of the core is used up for nothing.
     """
 
     count: int
@@ -54,6 +55,7 @@ class Manner:
     address: int = 9
     spread: bool = True
     niceness: int = 19
+    spins: bool = False
 
     @classmethod
     def from_task(cls, task: dict[str, Any]) -> Manner:
@@ -133,7 +135,7 @@ class Crowd:
         self._epoll.register(one, select.EPOLLOUT | select.EPOLLRDHUP)
 
     def _turn(self) -> None:
-        wait = 0.02
+        wait = 0.0 if self._manner.spins else 0.02
         if self._timers:
             wait = min(wait, max(0.0, self._timers[0][0] - time.monotonic()))
         for descriptor, events in self._epoll.poll(wait):

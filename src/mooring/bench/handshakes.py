@@ -18,6 +18,8 @@ from mooring.bench.abuser import PATIENCE
 from mooring.bench.load import say
 
 RENEGOTIATION_INTERVAL = 0.02
+ADDRESS = "127.0.0.9"
+"""They come from an address of their own, as the server may hold what they do against it."""
 
 
 class Handshakes:
@@ -58,7 +60,9 @@ class Handshakes:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # whom we speak to does not matter
         context.load_cert_chain(self._task["certificate"], self._task["key"])
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._task["port"], ssl=context)
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", self._task["port"], ssl=context, local_addr=(ADDRESS, 0)
+        )
         try:
             await reader.readexactly(1)
         finally:
@@ -67,7 +71,7 @@ class Handshakes:
     async def _renegotiate(self) -> None:
         """Ask for a new handshake again and again in the same connection, which TLS 1.2 has and TLS 1.3 has not."""
         process = await asyncio.create_subprocess_exec(
-            *("openssl", "s_client", "-connect", f"127.0.0.1:{self._task['port']}", "-tls1_2"),
+            *("openssl", "s_client", "-connect", f"127.0.0.1:{self._task['port']}", "-bind", f"{ADDRESS}:0", "-tls1_2"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,

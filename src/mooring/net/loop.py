@@ -14,7 +14,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import math
 import os
 import select
 import socket
@@ -32,6 +31,7 @@ from .address import pack_sockaddr
 from .connection import Connection
 from .connections import Connections
 from .deadlines import DeadlineRing
+from .drain import Drain
 from .gate import Gate
 from .items import LOST, Event, Item
 from .leading import RoleLost, leader_only
@@ -67,9 +67,6 @@ LONGEST_POLL = 1.0
 
 LONGEST_HOLD = 1.0
 """Seconds until the next look at a connection that has sent too much."""
-
-SPREAD_STEP = 0.02
-"""Seconds, at least, between two groups of connections that are closed, when a stop is spread."""
 
 LAST_WORD_INTERVAL = 0.05
 """Seconds between two tries to say the end of a TLS connection into a kernel that is full."""
@@ -166,7 +163,7 @@ class Loop:
         self._polled = self._now = time.monotonic()
         self.leader: int | None = None
         self._stopping = False
-        self._last_turn = 0  # the highest id of those who have a turn to be closed when the loop stops
+        self._drain: Drain | None = None
         self._forced = False
         self._over = False
         self._woken = False
@@ -280,6 +277,8 @@ class Loop:
     def stop(self, spread: float = 0.0, farewell: Callable[[Connection], None] = lambda connection: None) -> None:
         """Close the listeners and end every connection in order; ``run`` returns when the last one is closed.
 
+        Sockets that were accepted before go through their openings to the end, and are then treated as connections.
+
         Args:
             spread: seconds over which the connections get their turns.
             farewell: called with each connection when its turn has come, to say a last word; quick, does not raise.
@@ -332,7 +331,7 @@ class Loop:
         self._now = time.monotonic()
         self._finish_turn()
         self._look_first = True  # bytes that waited in the kernel during a stall are life: look before judging
-        while not (self._stopping and (self._forced or not self._table.count)):
+        while not (self._stopping and self._is_over()):
             self._turn()
 
     def _fail(self, exc: BaseException) -> None:
@@ -468,8 +467,8 @@ class Loop:
             self._table.remove(connection)
             self.connections.discard(connection)
             return
-        if self._stopping and connection.id > self._last_turn:
-            connection.end(CloseReason.STOP, "the server stops", dropping=True)
+        if self._drain is not None:
+            self._drain.join(connection)
         self.model.admitted(connection)
         self.look(connection)
         if has_more(connection):
@@ -517,9 +516,7 @@ class Loop:
         inbox, replies = connection._inbox, connection._replies
         load = (len(inbox) if inbox else 0) + (len(replies) if replies else 0)
         # Of small messages so many are no weight; of large ones a few of those that may wait would be.
-        if load > self._inbox_limit or (
-            inbox and len(inbox) > 1 and size_of(items) > INBOX_SIZE // self._inbox_limit
-        ):
+        if load > self._inbox_limit or (inbox and len(inbox) > 1 and size_of(items) > INBOX_SIZE // self._inbox_limit):
             self.look(connection)
 
     def read(self, connection: Connection, now: float) -> list[Item]:
@@ -963,25 +960,12 @@ class Loop:
             return
         self._stopping = True
         self.acceptor.close()
-        self.openings.close()
-        # Those who have just come are the last: their first message is on its way, and is answered yet.
-        waiting = sorted(self._table.snapshot(), key=lambda connection: not connection._messages)
-        self._last_turn = max((connection.id for connection in waiting), default=0)
-        steps = max(1, min(len(waiting), int(spread / SPREAD_STEP)))
-        count, interval = math.ceil(len(waiting) / steps), spread / steps
+        self._drain = Drain(self._table.snapshot(), spread=spread, farewell=farewell, call_later=self.call_later)
+        self._drain.begin()
 
-        def end_some(begin: int = 0) -> None:
-            for connection in waiting[begin : begin + count]:
-                if connection._phase is OPEN:
-                    farewell(connection)
-                connection.end(CloseReason.STOP, "the server stops")
-            if begin + count < len(waiting):
-                self.call_later(interval, lambda: end_some(begin + count))
-
-        if spread:
-            self.call_later(interval, end_some)
-        else:
-            end_some()
+    def _is_over(self) -> bool:
+        """Whether nobody is left to be served: not even one who was accepted before and is in its handshake yet."""
+        return self._forced or not (self._table.count or self.openings.must_be_waited_for(time.monotonic()))
 
     @leader_only
     def _finish(self) -> None:

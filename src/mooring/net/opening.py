@@ -35,8 +35,8 @@ TIME_PER_TURN = 0.001
 SWEEP_INTERVAL = 0.1
 """Seconds between two looks at the deadlines while there are openings."""
 
-PATIENCE_WHEN_FULL = 2.0
-"""Seconds for which a peer may keep its place while others wait for one."""
+PATIENCE = 2.0
+"""Seconds for which a peer may keep its place while others wait for one, or say nothing while the server stops."""
 
 
 class OpeningFailed(Exception):
@@ -95,23 +95,44 @@ class Stage(Protocol):
 
 
 class Opening:
-    """A socket on its way. ``deadline`` is its stage's; ``since`` when that began, or when it last waited for us."""
+    """A socket on its way.
 
-    __slots__ = ("deadline", "events", "left", "peer", "since", "socket", "stage", "step")
+    Attributes:
+        begun: when it was accepted (monotonic seconds).
+        deadline: of its stage.
+        since: when its stage began, or when it last waited for us.
+        step: on the way through it; None while nothing has come of the peer.
+    """
+
+    __slots__ = ("begun", "deadline", "events", "left", "peer", "since", "socket", "stage", "step")
 
     def __init__(self, sock: Any, peer: Any, stages: Sequence[Stage], now: float) -> None:
         self.socket = sock
         self.peer = peer
         self.left = list(stages)
         self.events = 0
-        self.begin_stage(now)
+        self.begun = now
+        self.step: Step | None = None
+        self.enter_stage(now)
 
-    def begin_stage(self, now: float) -> None:
-        """Go on with the next stage that is left."""
+    def enter_stage(self, now: float) -> None:
+        """The next stage that is left is on from now on."""
         self.stage = self.left.pop(0)
-        self.step = self.stage.begin(self.socket)
         self.deadline = now + self.stage.timeout
         self.since = now
+
+    def advance(self, now: float) -> int:
+        """Go as far as possible without waiting, through all stages; see Step."""
+        if self.step is None:
+            self.step = self.stage.begin(self.socket)
+        while (wanted := self.step.advance()) == 0:
+            self.socket = self.step.socket
+            self.peer = getattr(self.socket, "announced", self.peer)
+            if not self.left:
+                return 0
+            self.enter_stage(now)
+            self.step = self.stage.begin(self.socket)
+        return wanted
 
 
 class Openings:
@@ -184,8 +205,16 @@ class Openings:
             self._sweeping = True
             self._call_later(SWEEP_INTERVAL, self._sweep)
 
+    def must_be_waited_for(self, now: float) -> bool:
+        """Whether a drain that has nothing else to do has to go on for their sake: not for those who say nothing.
+
+        Args:
+            now: monotonic seconds.
+        """
+        return any(opening.step is not None or now < opening.begun + PATIENCE for opening in self._all)
+
     def close(self) -> None:
-        """End all, as the server stops."""
+        """End all, as the loop ends."""
         for opening in list(self._all):
             self._fail(opening, "stop", "the server stops", logging.DEBUG)
 
@@ -211,13 +240,7 @@ class Openings:
 
     def _advance(self, opening: Opening, now: float) -> None:
         try:
-            while (wanted := opening.step.advance()) == 0:
-                opening.socket = opening.step.socket
-                opening.peer = getattr(opening.socket, "announced", opening.peer)
-                if not opening.left:
-                    self._finish(opening)
-                    return
-                opening.begin_stage(now)
+            wanted = opening.advance(now)
         except OpeningFailed as exc:
             self._fail(opening, exc.reason, str(exc), exc.level)
         except OSError as exc:
@@ -226,7 +249,9 @@ class Openings:
             self._rare.log(logging.ERROR, "opening", "the %s stage failed", opening.stage.name, exc_info=True)
             self._fail(opening, "fault", f"{type(exc).__name__} in our code")
         else:
-            if wanted != opening.events:
+            if not wanted:
+                self._finish(opening)
+            elif wanted != opening.events:
                 opening.events = wanted
                 self._rewatch(opening.socket.fileno(), wanted)
 
@@ -274,8 +299,8 @@ class Openings:
                 if opening in self._all and opening.deadline <= now:
                     stage = opening.stage
                     self._fail(opening, "timeout", f"not done within {stage.timeout:g} s ({stage.setting})")
-            elif self._full and opening.since + PATIENCE_WHEN_FULL <= now:
-                detail = f"not done within {PATIENCE_WHEN_FULL:g} s while all {self.limit} places are taken"
+            elif self._full and opening.since + PATIENCE <= now:
+                detail = f"not done within {PATIENCE:g} s while all {self.limit} places are taken"
                 self._fail(opening, "crowded", detail)
         self._sweeping = bool(self._all)
         if self._sweeping:

@@ -228,7 +228,9 @@ def _measure(memory: Memory, last: Sample, sample: Sample) -> Memory:
         computed=_computed(memory, last, sample, recent),
         load=memory.load + lasting * (_load(last, sample, memory.size) - memory.load),
         work=work,
-        late=(memory.late or Trial(sample.size, 0.0, sample.now, sample.ended)) if _is_late(last, sample, work) else None,
+        late=(memory.late or Trial(sample.size, 0.0, sample.now, sample.ended))
+        if _is_late(last, sample, work)
+        else None,
     )
 
 

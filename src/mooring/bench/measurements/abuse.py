@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -22,6 +24,8 @@ from ..session import Session
 
 BENCHMARK: Final = "abuse"
 SERVER: Final = mooring("Mooring", "abuse")
+LIMITED: Final = mooring("Mooring with limits", "abuse", "--limits")
+SERVERS: Final = (SERVER, LIMITED)
 DEVICES: Final = 50
 RATE: Final = 1000.0
 QUIET: Final = "p99 quiet"
@@ -58,6 +62,7 @@ class Abuse:
 
 
 ABUSES: Final = (
+    Abuse("nobody, but a program that computes on the core of the loads", Manner(0, spins=True), 16),
     Abuse("10,000 silent connections", Manner(10_000), 16),
     Abuse("2,000 that send a byte of their first message each second", Manner(2_000, drip=b"x"), 16),
     Abuse("100 that send frames of 64 KiB byte by byte", Manner(100, drip=b"x" * 65_534 + b"\r\n", interval=0.01), 16),
@@ -81,7 +86,7 @@ def measure(session: Session, abuses: Iterable[Abuse] = ABUSES) -> None:
         if abuse.handshakes == "renegotiation" and not shutil.which("openssl"):
             session.leave_out(abuse.name, "not installed: apt-get install openssl")
             continue
-        session.rounds(f"abuse, {abuse.name}", [SERVER], _one(session, abuse))
+        session.rounds(f"abuse, {abuse.name}", SERVERS, _one(session, abuse))
 
 
 def smaller(abuses: Iterable[Abuse], share: float) -> list[Abuse]:
@@ -92,12 +97,13 @@ def smaller(abuses: Iterable[Abuse], share: float) -> list[Abuse]:
 def goals(abuses: Iterable[Abuse] = ABUSES) -> tuple[Goal, ...]:
     """What is to hold of each."""
     found = []
-    for abuse in abuses:
-        source = (BENCHMARK, abuse.name, SERVER.name)
+    for abuse, server in itertools.product(abuses, SERVERS):
+        source = (BENCHMARK, abuse.name, server.name)
+        title = f"{abuse.name}, with limits" if server is LIMITED else abuse.name
         found += [
-            Goal(f"{abuse.name}: p99 to its own quiet one", (*source, ABUSED), (*source, QUIET), 3.0),
-            Goal(f"{abuse.name}: memory", (*source, GROWTH), None, abuse.memory_limit),
-            Goal(f"{abuse.name}: healthy devices lost", (*source, LOST), None, 0),
+            Goal(f"{title}: p99 to its own quiet one", (*source, ABUSED), (*source, QUIET), 3.0),
+            Goal(f"{title}: memory", (*source, GROWTH), None, abuse.memory_limit),
+            Goal(f"{title}: healthy devices lost", (*source, LOST), None, 0),
         ]
     return tuple(found)
 
@@ -111,7 +117,8 @@ def _one(session: Session, abuse: Abuse) -> Callable[[Contender], str]:
             server, program, task = _start(session, stack, contender, abuse)
             healthy = session.program("steady", {"port": server.port, **devices}, core=session.cores.load)
             with healthy:
-                healthy.read_line(START_TIMEOUT)
+                first = healthy.read_line(START_TIMEOUT) == "start True"
+                session.results.about["healthy devices"] = "first on their core" if first else "no real-time priority"
                 _window(healthy, settings.warm_up)
                 quiet = _window(healthy, settings.window)
                 before, stats_before = memory(server.pid), _stats(server)
@@ -121,12 +128,13 @@ def _one(session: Session, abuse: Abuse) -> Callable[[Contender], str]:
                     used, looked = cpu_seconds(server.pid), time.monotonic()
                     abused, grown = _watch(healthy, server, 2 * settings.window)
                     share = (cpu_seconds(server.pid) - used) / (time.monotonic() - looked)
-                    closed = _closed(stats_before, _stats(server))
+                    closed = _stats(server) - stats_before
                     abusers.close_input()
                     said = json.loads(abusers.read_line(START_TIMEOUT))
-        _keep(session, abuse, quiet, abused, (grown - before) / (1 << 20), share, said, closed)
+        keep = session.keep(BENCHMARK, abuse.name, contender.name)
+        _keep(keep, quiet, abused, (grown - before) / (1 << 20), share, said, closed)
         ratio = abused["p99"] / quiet["p99"]
-        reasons = ", ".join(f"{count:,} {reason}" for reason, count in closed.items()) or "none"
+        reasons = ", ".join(f"{count:,} {reason}" for reason, count in closed.most_common()) or "none"
         return (
             f"p99 {quiet['p99'] * 1e3:.2f} ms, abused {abused['p99'] * 1e3:.2f} ms ({ratio:.2f} x), "
             f"{(grown - before) / (1 << 20):.1f} MiB more, {share:.0%} of a core; closed: {reasons}"
@@ -174,31 +182,23 @@ def _watch(healthy: Process, server: ServerProcess, seconds: float) -> tuple[dic
     return _end_window(healthy), most
 
 
-def _stats(server: ServerProcess) -> dict[str, Any]:
+def _stats(server: ServerProcess) -> Counter[str]:
+    """What became so far of the connections that ended, and of those that never were: reason -> number."""
     with Client(f"tcp://127.0.0.1:{server.port}", framing=Lines(b"\r\n"), timeout=START_TIMEOUT) as client:
         client.send(b"STATS")
-        stats: dict[str, Any] = json.loads(client.recv())
-    return stats
-
-
-def _closed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, int]:
-    """What became of the connections that ended meanwhile: reason -> number, the most frequent first."""
-    counts = {reason: count - before["closed"].get(reason, 0) for reason, count in after["closed"].items()}
-    counts["refused"] = counts.get("refused", 0) + after["refused"] - before["refused"]
-    return {reason: counts[reason] for reason in sorted(counts, key=counts.__getitem__, reverse=True) if counts[reason]}
+        closed, not_opened, refusals = json.loads(client.recv())
+    return Counter({**closed, **not_opened, **{f"refused {reason}": count for reason, count in refusals.items()}})
 
 
 def _keep(
-    session: Session,
-    abuse: Abuse,
+    keep: Callable[[str, str, float], None],
     quiet: dict[str, float],
     abused: dict[str, float],
     grown: float,
     share: float,
     said: dict[str, int],
-    closed: dict[str, int],
+    closed: Counter[str],
 ) -> None:
-    keep = session.keep(BENCHMARK, abuse.name, SERVER.name)
     keep(QUIET, "ms", quiet["p99"] * 1e3)
     keep(ABUSED, "ms", abused["p99"] * 1e3)
     keep("ratio", "", abused["p99"] / quiet["p99"])
@@ -207,5 +207,5 @@ def _keep(
     keep("CPU", "% of a core", share * 100)
     keep(LOST, "", abused["lost"])
     keep("abusive connections", "", said["connections"])
-    for reason, count in closed.items():
+    for reason, count in closed.most_common():
         keep(f"closed: {reason}", "", count)
