@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from .connection import OPEN, CloseReason, Connection
+from .connection import Connection
+from .life import OPEN, CloseReason
 
 SPREAD_STEP: Final = 0.02
 """Seconds, at least, between two groups of connections that are closed."""

@@ -61,7 +61,7 @@ class Login:
         device: who it is.
         last_seq: the highest seq that is stored of it, 0 if there is none.
         has_commands: whether a command waits for it.
-        connected_at: when its last login before this one was, in Unix seconds, as far as it has been written; 0.0: none.
+        connected_at: when its last login before this one was, in Unix seconds, as far as it is written; 0.0: none.
     """
 
     device: Device
