@@ -123,7 +123,8 @@ def test_the_drain_of_a_stop_has_only_the_deadline_of_the_stop(connection: Conne
     assert judge(connection, Timeouts(heartbeat=90.0), 1e6) == (None, math.inf)
 
 
-def test_lingering_ends_after_a_second_in_order(connection: Connection) -> None:
+def test_lingering_ends_after_a_second_in_order(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", LINGER_TIMEOUT)
     connection._phase, connection._close_reason, connection._ending = LINGERING, CloseReason.LOCAL, Ending(1000.0)
     assert judge(connection, NONE, 1000.9) == (None, 1000.0 + LINGER_TIMEOUT)
     assert passed(connection, NONE, 1001.0) == (CloseReason.LOCAL, "", False)
