@@ -75,6 +75,14 @@ def test_admin_leaves_what_its_goals_want(session: Session) -> None:
             assert source is None or median(session, *source) > 0
 
 
+def test_admin_compares_the_two_of_each_pair(session: Session) -> None:
+    for contender, values in ((admin.WATCHED, (22.0, 10.0, 30.0)), (admin.UNWATCHED, (20.0, 10.0, 20.0))):
+        for value in values:
+            session.keep("admin", admin.PING_CASE, contender.name)(admin.CPU, "us", value)
+    admin._compare_pairs(session, admin.CPU)
+    assert median(session, "admin", admin.PAIRS_CASE, "dashboard open", admin.CPU) == 1.1
+
+
 def test_peers_leaves_what_the_goals_want(session: Session) -> None:
     peers.measure(session, [MOORING])
     assert session.results.left_out == {}

@@ -12,7 +12,7 @@ from waiting import wait_until
 
 from mooring.bench.contenders import Contender, mooring
 from mooring.bench.process import Process, ProcessFailed, ServerProcess, free_port, on_core
-from mooring.bench.resources import cpu_seconds, descendants, resources
+from mooring.bench.resources import cpu_seconds, descendants, resources, run_time
 
 BURN = "import time, threading\nwhile time.process_time() < 0.3: pass\nprint('done', flush=True); input()"
 PARENT = (
@@ -39,6 +39,20 @@ def test_cpu_is_user_and_system_time_of_the_process() -> None:
     with python(BURN) as process:
         assert process.read_line(20) == "done"
         assert 0.28 <= cpu_seconds(process.pid) <= 5
+
+
+def test_run_time_is_that_of_all_threads() -> None:
+    code = (
+        "import threading, time\n"
+        "done = threading.Event()\n"
+        "def burn():\n"
+        "    while time.thread_time() < 0.2: pass\n"
+        "    done.set(); threading.Event().wait()\n"
+        "threading.Thread(target=burn, daemon=True).start()\n"
+    )
+    with python(code + "done.wait(); print(flush=True); input()") as process:
+        process.read_line(20)
+        assert 0.19 <= run_time(process.pid) <= 5
 
 
 def test_threads_memory_and_switches_are_those_of_all_threads() -> None:

@@ -155,7 +155,9 @@ class Snapshots:
         await slices.breathe()
         now = time.time()
         process = self._process.read(self._longest_slice)
+        await slices.breathe()
         neighbours = self._neighbours.look()
+        await slices.breathe()
         events = self._lines.after(self._line)
         self._number += 1
         snapshot = Snapshot(
