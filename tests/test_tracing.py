@@ -395,7 +395,7 @@ def test_listening_to_many_holds_the_lock_for_a_few_at_a_time(heard: Heard) -> N
 
 
 def test_a_trace_ends_after_its_time_and_drops_the_oldest_if_nobody_takes_them() -> None:
-    with Server(echo, bind="tcp://127.0.0.1:0") as server, Client(server.addresses[0]) as client:
+    with Server(echo, bind="tcp://127.0.0.1:0", model="epoll") as server, Client(server.addresses[0]) as client:
         ask(client, b"before")
         with server.trace("127.0.0.1", duration=0.2, limit=4) as trace:
             for number in range(3):

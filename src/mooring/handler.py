@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .errors import FrameError
 from .net.connection import Connection
@@ -130,28 +131,55 @@ class Router:
         The connection stays. Without it such a message closes the connection.
         """
         check_signature(function, 3, "(connection, raw, exc)")
-        self._bad_message_route = Route(function, None)
+
+        @functools.wraps(function)
+        def answer(connection: Connection, message: BadMessage) -> Any:
+            return function(connection, message.raw, message.exc)
+
+        self._bad_message_route = Route(answer, None)
         return function
 
-    def find(self, raw: bytes) -> Call:
-        """Decode a message and find its route; errors become the call of ``bad_message``."""
-        try:
-            message = raw if self._decode is None else self._decode(raw)
-            route = self._routes.get(self._key(message), self._default)
-        except Exception as exc:
-            if self._bad_message_route is None:
-                raise
-            return Call(self._bad_message_route, (raw, exc))
+    def finder(self, own: Callable[[Route], Route]) -> Callable[[bytes], Call]:
+        """A function that decodes a message and finds its route, for a server.
+
+        Args:
+            own: gives the server's own route for one of ours.
+
+        Returns:
+            A function of a message's bytes; what ``decode`` or ``key`` raises becomes the call of ``bad_message``.
+        """
+        decode, key = self._decode, self._key
+        known: dict[Hashable, Route] = {}  # a key keeps its handler; what the default serves is not in here
+
+        def find(raw: bytes) -> Call:
+            try:
+                message = raw if decode is None else decode(raw)
+                name = key(message)
+                route = known.get(name)
+            except Exception as exc:
+                if self._bad_message_route is None:
+                    raise
+                return own(self._bad_message_route), BadMessage(raw, exc)
+            if route is None:
+                route = own(self._route_of(name))
+                if name in self._routes:
+                    known[name] = route
+            return route, message
+
+        return find
+
+    def _route_of(self, name: Hashable) -> Route:
+        route = self._routes.get(name, self._default)
         if route is None:
             raise FrameError("no route for the key of this message, and no default")
-        return Call(route, (message,))
+        return route
 
 
 class Route:
     """A handler, and what is known of it: the unit for which is decided where it runs.
 
     Attributes:
-        function: called with the connection and the arguments of a Call.
+        function: called with the connection and the message of a Call.
         blocking: True: pool; False: loop thread; None: the model finds out.
         experience: the model's own notes.
     """
@@ -164,14 +192,15 @@ class Route:
         self.experience: Any = None
 
 
-class Call:
-    """A message that has found its route."""
+Call: TypeAlias = tuple[Route, Any]
+"""A message that has found its route, and is decoded. A plain tuple: one is made for every message."""
 
-    __slots__ = ("arguments", "route")
 
-    def __init__(self, route: Route, arguments: tuple[Any, ...]) -> None:
-        self.route = route
-        self.arguments = arguments
+class BadMessage(NamedTuple):
+    """The message of a Call of ``bad_message``."""
+
+    raw: bytes
+    exc: Exception
 
 
 OTHERS = "(others)"
@@ -238,7 +267,7 @@ class Handling:
                 # Two threads may come here with one key: the first entry stands.
                 fresh = Route(received, self.blocking)
                 found = routes.setdefault(name, fresh) if len(routes) < KEYS_KEPT else shared
-            return Call(found, (raw,))
+            return found, raw
 
         return find
 
@@ -271,6 +300,10 @@ class Handling:
         # Routes of our own: what one server learns of a Router is not another server's.
         own: dict[Route, Route] = {}
 
+        def own_route(theirs: Route) -> Route:
+            blocking = theirs.blocking if theirs.blocking is not None else self.blocking
+            return own.get(theirs) or own.setdefault(theirs, Route(theirs.function, blocking))
+
         def names() -> list[tuple[str, Route]]:
             keys: dict[Route, list[str]] = {}
             for key, route in router._routes.items():
@@ -283,20 +316,11 @@ class Handling:
 
         self.routes = names
 
-        def find(raw: bytes) -> Call:
-            call = router.find(raw)
-            route = own.get(call.route)
-            if route is None:
-                blocking = call.route.blocking if call.route.blocking is not None else self.blocking
-                route = own.setdefault(call.route, Route(call.route.function, blocking))
-            call.route = route
-            return call
-
         def connected(connection: Connection) -> Any:
             connection._handler = router
             return router._connected(connection) if router._connected else None
 
-        self.find = find
+        self.find = router.finder(own_route)
         self.encode = router._encode
         self.lost = router._lost
         if router._connected or router._lost:

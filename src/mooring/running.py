@@ -30,8 +30,8 @@ switches themselves begin to show."""
 
 DEFAULT_COLLECTIONS, COLLECTIONS = (700, 2000), 10_000
 """Objects by which those that may be parts of cycles must have grown before the collector looks for garbage among the
-young ones: CPython's defaults (up to 3.13, and later), and ours. What waits to be stored or answered is some thousands of
-objects that come and go: with the defaults they alone keep the collector at work, a tenth of the time and more."""
+young ones: CPython's defaults (up to 3.13, and later), and ours. What waits to be stored or answered is some thousands
+of objects that come and go: with the defaults they alone keep the collector at work, a tenth of the time and more."""
 
 
 class Runnable(Protocol):
@@ -236,8 +236,8 @@ def ease_garbage_collector() -> None:
     """Have the cyclic collector leave alone what is here from the start, and look less often at what comes and goes.
 
     A full collection goes through all modules, classes and functions that were ever imported: some 30 ms in which no
-    thread does anything, again and again while a server is busy. Somebody's own thresholds stay as they are, and so does
-    a collector that is switched off.
+    thread does anything, again and again while a server is busy. Somebody's own thresholds stay as they are, and so
+    does a collector that is switched off.
     """
     if not gc.isenabled():
         return

@@ -7,6 +7,7 @@ while a spare thread is parked, so that the loop can be taken from a handler tha
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 from ..errors import QueueFull
 from ..handler import Route
@@ -58,12 +59,12 @@ class HybridModel(EpollModel):
 
     def _is_quick(self, route: Route, connection: Connection) -> bool:
         """The verdict: may a call of this route, on this connection, run on the loop thread?"""
-        if route.blocking is not None:
-            return not route.blocking
         experience = route.experience
         if experience is None:
+            if route.blocking is not None:
+                return not route.blocking
             experience = route.experience = Experience()
-        return connection._trial <= 0 and experience.on_loop
+        return experience.on_loop and connection._trial <= 0
 
     def _may_serve_here(self, connection: Connection) -> bool:
         """Whether the leader may open a service for this connection now; with several routes, run() looks closer."""
@@ -110,12 +111,11 @@ class HybridModel(EpollModel):
         inbox = connection._inbox
         if not inbox:
             return False
-        first = inbox[0]
+        first: Any = inbox[0]
         if type(first) is bytes:
             return True
-        route = getattr(first, "route", None)
-        if route is not None:
-            return self._is_quick(route, connection)
+        if isinstance(first, tuple):  # a Call that came to its turn on the loop and did not belong there
+            return self._is_quick(first[0], connection)
         return self.serving.handling.blocking is False
 
     def ending(self) -> None:
@@ -155,11 +155,13 @@ class HybridModel(EpollModel):
             done = self.serving.give_up(connection, items, meter, exc)
         if not thread.end_service():
             self._finish_late(thread, connection, items, done)
-        if meter.longest or meter.routes:
+        if meter.longest:
             self._learn(connection, meter)
             meter.forget()
         elif self._experience is not None:
             self._experience.calls += done
+        elif meter.routes:
+            self._count_quick(meter.routes)
         if done == len(items) and connection._inbox is None and not connection._watched:
             connection._served = False  # no lock: only leaders fill inboxes
         else:
@@ -186,14 +188,20 @@ class HybridModel(EpollModel):
     # Learning -------------------------------------------------------------------------------------------------------
 
     def _learn(self, connection: Connection, meter: Meter) -> None:
-        """A service ended that had several routes, or a late call. The leader's."""
-        for route in meter.routes:
-            if route.experience is not None:
-                route.experience.calls += 1  # no lock: the leader's, as long as the route is on the loop
+        """A service ended that had a late call. The leader's."""
+        self._count_quick(meter.routes)
         culprit = meter.longest_route
         cost = price(meter.longest, announced=False, taken=False)
         if culprit is not None and cost:
             self._count(culprit, 1, cost * self._note_dear(connection, announced=False))
+
+    @staticmethod
+    def _count_quick(routes: list[Route]) -> None:
+        """These were called. The leader's: it alone counts calls of routes that are on the loop, without a lock."""
+        for route in routes:
+            if route.experience is not None:
+                route.experience.calls += 1
+        routes.clear()
 
     def _count(self, route: Route, calls: int, cost: float) -> None:
         if route.experience is not None:

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, Final, Protocol
 
 from ..errors import ConnectionClosed, FrameError, MooringError, text_of
-from ..handler import Call, Handling, Route, describe
+from ..handler import BadMessage, Call, Handling, Route, describe
 from ..net.connection import Connection
 from ..net.items import LOST, Event
 from ..net.life import CloseReason
@@ -99,13 +99,14 @@ class Serving:
         tap = connection._tap
         if tap is not None and not traced:
             return self._run_traced(connection, items, meter, tap)
-        received, join, encode, pause = self._received, self._join, self._encode, self._pause
-        replies, note = meter.replies, None if meter.here else self.note_in_pool
+        received, find, join, encode, pause = self._received, self._find, self._join, self._encode, self._pause
+        here, routes, replies, may_run_here = meter.here, meter.routes, meter.replies, self.may_run_here
+        note = None if here else self.note_in_pool
         tally = meter.tally
         if tally is None or tally.server is not self._server:
             tally = meter.turn_to(self.tallies)
         meter.route = self._route
-        counted = len(meter.routes) if traced else 0
+        counted = len(routes) if traced else 0
         done, most = 0, len(items)
         if most > MESSAGES_PER_SERVICE:
             most = MESSAGES_PER_SERVICE
@@ -124,14 +125,13 @@ class Serving:
                     reply = self._run_event(connection, item)
                 else:
                     meter.route = None  # what goes wrong until the route is found is nobody's
-                    call = item if type(item) is Call else self._find(item)
-                    route = call.route
-                    if meter.here and not self.may_run_here(route, connection):
-                        items[done] = call
+                    route, message = item if type(item) is tuple else find(item)
+                    if here and not may_run_here(route, connection):
+                        items[done] = (route, message)
                         break
                     meter.route = route
-                    meter.routes.append(route)
-                    reply = route.function(connection, *call.arguments)
+                    routes.append(route)
+                    reply = route.function(connection, message)
                 if reply is not None:
                     if type(reply) is not bytes or encode is not None:
                         self._take(connection, reply, meter)
@@ -164,9 +164,9 @@ class Serving:
                 break
         tally.calls += done
         tally.seconds += last - started
-        if meter.routes:
+        if routes:
             # Traced, a service runs its messages one by one, and those before have been counted.
-            tally.count(meter.routes[counted:] if counted else meter.routes)
+            tally.count(routes[counted:] if counted else routes)
         if replies:
             connection.reply(meter.take_replies())
         return done
@@ -227,10 +227,11 @@ class Serving:
             return item
 
     def _name_of(self, item: Any) -> str | None:
-        if not isinstance(item, Call):
+        if not isinstance(item, tuple):
             return self.handling.name if self._received is not None else None
-        function = describe(item.route.function)
-        key = next((name for name, route in self.handling.routes() if route is item.route), None)
+        found, _ = item
+        function = describe(found.function)
+        key = next((name for name, route in self.handling.routes() if route is found), None)
         return function if key is None else f"{key} ({function})"
 
     @staticmethod
@@ -416,15 +417,17 @@ def _decoded(item: Any) -> str | None:
     """What a message became, for a trace; None if it is the bytes themselves."""
     if isinstance(item, Event):
         return f"({item.kind})"
-    if isinstance(item, Call) and not isinstance(item.arguments[0], bytes):
-        return f"{item.arguments[0]!r:.1000}"
+    if isinstance(item, tuple) and not isinstance(item[1], bytes | BadMessage):
+        return f"{item[1]!r:.1000}"
     return None
 
 
 def _bytes_of(item: Any) -> bytes:
     """The message as it came; none if it is decoded already, or something else."""
-    first = item.arguments[0] if isinstance(item, Call) else item
-    return first if isinstance(first, bytes) else b""
+    message = item[1] if isinstance(item, tuple) else item
+    if isinstance(message, BadMessage):
+        message = message.raw
+    return message if isinstance(message, bytes) else b""
 
 
 def put_back_locked(connection: Connection, items: Iterable[Any]) -> None:

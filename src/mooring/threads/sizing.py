@@ -15,11 +15,11 @@ import operator
 from dataclasses import dataclass, replace
 
 WAIT_LIMIT, LEAST_WAIT_LIMIT = 0.001, 0.00025
-"""Seconds in the queue, in the mean, that ask for threads: at most, and at least, which is more than a wake-up takes."""
+"""Seconds in the queue, in the mean, that ask for threads: at most, and at least (more than a wake-up takes)."""
 
 WAIT_SHARE = 0.1
-"""Between those two they are this share of a task's work. Eight callers of 5 ms who find six threads wait for 0.8 ms and
-get an eighth less done; with calls of 50 ms nobody would notice."""
+"""Between those two they are this share of a task's work. Eight callers of 5 ms who find six threads wait for 0.8 ms
+and get an eighth less done; with calls of 50 ms nobody would notice."""
 
 LONG_WAIT = 0.1
 """Seconds that the head of the queue has waited which ask for threads whatever the mean says."""
@@ -214,10 +214,12 @@ def _measure(memory: Memory, last: Sample, sample: Sample) -> Memory:
     recent = 1.0 if memory.fresh else 1.0 - math.exp(-window / RECENT)
     lasting = 1.0 if memory.fresh and not memory.load else 1.0 - math.exp(-window / LASTING)
     ended = sample.ended - last.ended
-    work = memory.work
+    work, late = memory.work, None
     if ended:
         mean = (sample.worked - last.worked) / ended
         work = mean if not work else work + recent * (mean - work)
+    if _is_late(last, sample, work):
+        late = memory.late or Trial(sample.size, 0.0, sample.now, sample.ended)
     return replace(
         memory,
         last=sample,
@@ -228,9 +230,7 @@ def _measure(memory: Memory, last: Sample, sample: Sample) -> Memory:
         computed=_computed(memory, last, sample, recent),
         load=memory.load + lasting * (_load(last, sample, memory.size) - memory.load),
         work=work,
-        late=(memory.late or Trial(sample.size, 0.0, sample.now, sample.ended))
-        if _is_late(last, sample, work)
-        else None,
+        late=late,
     )
 
 
