@@ -146,6 +146,22 @@ def test_hup_takes_over_what_can_be_changed_and_names_the_rest(app: Path) -> Non
         process.wait_for_line("nothing has changed")
 
 
+def test_hup_gives_a_limit_that_was_taken_out_its_default_again(app: Path) -> None:
+    settings = app / "mooring.toml"
+    settings.write_text("[limits]\nper_address = 1\nstrikes = 9\n")
+    with PythonProcess(*SERVE, "app", cwd=app) as process, Device(address_of(process)) as device:
+        device.send(b"12345")
+        device.recv()
+        with Device(address_of(process)) as refused:
+            assert list(refused) == []
+        settings.write_text("[limits]\nstrikes = 9\n")
+        process.signal(signal.SIGHUP)
+        assert process.wait_for_line("taken over").endswith("limits.per_address = its default")
+        with Device(address_of(process)) as taken:
+            taken.send(b"12345")
+            assert taken.recv()
+
+
 def test_hup_takes_over_limits_and_a_network_that_is_none_changes_nothing(app: Path) -> None:
     settings = app / "mooring.toml"
     settings.write_text("[limits]\nper_address = 7\n")

@@ -25,6 +25,7 @@ from mooring import Server
 from mooring.admin.listening import Place
 from mooring.admin.service import AdminSide
 from mooring.cli import group
+from mooring.cli.admin_client import find_client
 from mooring.cli.runtime import Running, leave_word
 
 SERVE = ("-m", "mooring", "serve")
@@ -269,6 +270,28 @@ def test_the_command_drain_has_times_of_its_own(server: Server, monkeypatch: pyt
     wait_until(lambda: stopped == [{"spread": 60.0, "timeout": 5.0, "grace": 0.0}])
     assert "write a time such as 30s or 5m, or 0" in mooring("drain", "--spread", "-1s", code=2)
     monkeypatch.undo()
+
+
+def test_the_command_drain_waits_and_tells_how_many_are_left(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.delenv("MOORING_ADMIN_TOKEN", raising=False)
+    (folder / "app.py").write_text("from mooring import Server\nserver = Server(lambda connection, message: message)\n")
+    arguments = (*SERVE, "app", "--bind", "tcp://127.0.0.1:0", "--admin", "127.0.0.1:0")
+    with PythonProcess(*arguments, cwd=folder) as process, contextlib.ExitStack() as stack:
+        process.wait_for_line("Ctrl-C")
+        address = process.wait_for_line("listening").split()[1]
+        for _ in range(2):
+            device = stack.enter_context(Device(address))
+            device.send(b"hello")
+            assert device.recv() == b"hello"
+        client = find_client(None, None)
+        # The numbers are made once a second for all who look.
+        wait_until(lambda: client.get("/snapshot")["servers"][0]["connections"]["open"] == 2)
+        lines = mooring("drain", "--spread", "1s", "--wait").splitlines()
+        assert process.wait() == 0
+        assert lines[0].startswith("draining")
+        assert lines[1] == "2 connections left"
+        assert lines[-1] == "drained"
 
 
 def readyz(port: int) -> tuple[int, bytes]:

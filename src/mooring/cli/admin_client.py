@@ -21,6 +21,10 @@ TIMEOUT: Final = 15.0
 LARGEST_ANSWER: Final = 32 * 1024 * 1024
 
 
+class Unreachable(Failed):
+    """Nobody answered, for the reason that is its cause."""
+
+
 @dataclass(frozen=True)
 class AdminClient:
     """Asks one admin side.
@@ -81,7 +85,7 @@ class AdminClient:
             answer = connection.getresponse()
             data = answer.read(LARGEST_ANSWER)
         except (OSError, http.client.HTTPException) as exc:
-            raise Failed(f"{self.url}: {exc}; does the server run?") from exc
+            raise Unreachable(f"{self.url}: {exc}; does the server run?") from exc
         finally:
             connection.close()
         try:

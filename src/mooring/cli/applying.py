@@ -97,14 +97,15 @@ def _gateway(loaded: Loaded) -> Server:
         tls = tls_of(settings)
         if tls is not None:
             options["tls"] = tls
-        options |= _admission(settings, Limits(), None)
         if "codec" in options:
             app_dir = settings.app_dir if settings.app_dir is not UNSET else None
             options["codec"] = check_codec(load_object(options["codec"], "codec", app_dir=app_dir))
         if settings.heartbeat is not UNSET:
             options["heartbeat"] = make_heartbeat(*settings.heartbeat, options.get("codec", JSON_LINES))
         pool = _open_pool(loaded.settings, DEFAULT_DATABASE, max_waiting=MOST_WAITING)
-        return make_gateway(database=pool, **options)
+        gateway = make_gateway(database=pool, **options)
+        gateway.reconfigure(**_admission(settings, gateway.limits, None))
+        return gateway
     except (TypeError, ValueError, ImportError) as exc:
         refuse(loaded, str(exc), *_given_paths(loaded, str(exc)))
 

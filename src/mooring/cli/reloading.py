@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from msgspec import UNSET
 
 from ..errors import BindError
+from ..net.limits import Limits
 from ..net.tls import TLS
 from ..running import Life
 from ..server import Server
@@ -64,7 +66,9 @@ class Reloader:
 
     def _tell(self, now: Sequence[Field], later: Sequence[Field], fresh: Loaded) -> None:
         if now:
-            logger.info("reload: taken over: %s", ", ".join(f"{one.key} = {fresh.value(one.path)}" for one in now))
+            taken = ((one.key, fresh.value(one.path)) for one in now)
+            what = ", ".join(f"{key} = {'its default' if value is UNSET else value}" for key, value in taken)
+            logger.info("reload: taken over: %s", what)
         if later:
             logger.warning("reload: from the next start on: %s", ", ".join(field.key for field in later))
         if not now and not later:
@@ -87,7 +91,7 @@ class Reloader:
                 largest = sizes.max_size if largest is UNSET else largest
                 steps.append(_resizing(server.database, smallest, largest))
             if any(key.startswith("limits.") for key in keys):
-                steps.append(_setting(server, "limits", limits_of(settings, server.limits)))
+                steps.append(_setting(server, "limits", _limits_of(server, keys, fresh)))
             if "max_connections" in keys:
                 steps.append(_setting(server, "max_connections", settings.max_connections))
         if keys & {"drain_timeout", "drain_spread", "drain_grace"}:
@@ -108,8 +112,18 @@ def spread_of(loaded: Loaded) -> float | None:
 
 
 def _is_gone(field: Field, fresh: Loaded) -> bool:
-    """A setting that was taken out: what the code says instead is known only when the servers are made."""
-    return fresh.value(field.path) is UNSET and field.key != "drain_spread"
+    """A setting that was taken out: what the code says instead is known only when the servers are made.
+
+    Not so limits, of which the server remembers it.
+    """
+    return fresh.value(field.path) is UNSET and field.key != "drain_spread" and field.path[0] != "limits"
+
+
+def _limits_of(server: Server, keys: set[str], fresh: Loaded) -> Limits:
+    """Its limits with those that have changed; in the place of one that was taken out stands what the code says."""
+    changed = {key.removeprefix("limits.") for key in keys if key.startswith("limits.")}
+    own = {name: getattr(server.first_configuration.limits, name) for name in changed}
+    return limits_of(fresh.settings, replace(server.limits, **own))
 
 
 def _resizing(pool: Any, smallest: int, largest: int) -> Step:

@@ -150,6 +150,7 @@ class Server:
             limits=limits if limits is not None else Limits(),
             proxy_protocol=proxy_protocol,
         )
+        self._first_configuration = self._configuration
         self._handling = Handling(handler, blocking, route)
         self.name = name
         self.connections = Connections()
@@ -560,6 +561,11 @@ class Server:
     def configuration(self) -> Configuration:
         """The arguments that the server goes by now, checked; another object when one of them has been replaced."""
         return self._configuration
+
+    @property
+    def first_configuration(self) -> Configuration:
+        """The arguments that the server was made with: what holds again when a setting in their place is taken out."""
+        return self._first_configuration
 
     @property
     def model(self) -> str:
