@@ -11,7 +11,7 @@ import pymysql
 import pytest
 
 from mooring.db import ConnectionPool
-from mooring.db.mysql import MySQLConnection
+from mooring.db.mysql_connection import MySQLConnection
 from mooring.db.sqlite import SQLiteConnection
 
 
