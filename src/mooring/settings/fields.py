@@ -11,7 +11,8 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 
-from .schema import About, Section, Settings
+from .schema import Settings
+from .section import About, Section
 from .values import BindAddress, DatabaseText, Duration, HeartbeatTimes, NetworkText, Secret, Size, ThreadCounts
 
 Path: TypeAlias = tuple[str, ...]

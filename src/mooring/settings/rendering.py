@@ -11,7 +11,7 @@ from msgspec import UNSET
 
 from .fields import Field, fields, sections
 from .loading import Loaded
-from .schema import About
+from .section import About
 from .values import DatabaseText, Secret
 
 
