@@ -103,7 +103,6 @@ def test_tls_leaves_memory_handshakes_and_pings(session: Session) -> None:
 
 
 def test_models_compares_all_three(session: Session) -> None:
-    session.settings = replace(session.settings, window=0.25)  # so that a busy machine has time for some calls
     models.measure(session, ["mixed", "memory"])
     assert session.results.left_out == {}
     for model in ("threads", "epoll", "hybrid"):
