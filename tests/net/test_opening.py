@@ -284,7 +284,10 @@ class Turns:
             watcher()
 
 
-def test_in_one_turn_of_the_loop_openings_take_their_share_of_time_and_the_others_go_on_in_the_next() -> None:
+def test_in_one_turn_of_the_loop_openings_take_their_share_of_time_and_the_others_go_on_in_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SHARE_OF_TIME", 0.0)  # however long a busy machine takes between the turns
     turns = Turns()
     pairs = [socket.socketpair() for _ in range(3)]
     try:
@@ -298,7 +301,24 @@ def test_in_one_turn_of_the_loop_openings_take_their_share_of_time_and_the_other
             sock.close()
 
 
+def test_where_turns_are_long_openings_have_more_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_PER_TURN", 60.0)
+    turns = Turns()
+    pairs = [socket.socketpair() for _ in range(3)]
+    try:
+        for ours, _ in pairs:
+            turns.openings.begin(ours, "", [SlowStage()])
+        for done in (0, 3):
+            turns.openings._turn_began -= 600.0  # a minute is a tenth of it
+            turns.all_are_ready()
+            assert len(turns.done) == done
+    finally:
+        for sock in (sock for pair in pairs for sock in pair):
+            sock.close()
+
+
 def test_who_waits_for_us_does_not_give_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHARE_OF_TIME", 0.0)
     monkeypatch.setattr(module, "PATIENCE", 10.0)
     turns = Turns()
     pairs = [socket.socketpair() for _ in range(4)]

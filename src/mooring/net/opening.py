@@ -33,6 +33,10 @@ TIME_PER_TURN = 0.0003
 """Seconds that openings may take of one turn of the loop: in most turns one step of one handshake, which is computed in
 one piece. Those that are left are as ready in the next turn, and those who are connected are served in between."""
 
+SHARE_OF_TIME, MOST_PER_TURN = 0.1, 0.005
+"""They may take this share of the time since their turn before, up to so many seconds, if that is more: where handlers
+wait on the loop's thread (model "epoll") turns are long and few, and one step in each would be too late for most."""
+
 SWEEP_INTERVAL = 0.1
 """Seconds between two looks at the deadlines while there are openings."""
 
@@ -182,6 +186,7 @@ class Openings:
         self._full = False
         self._sweeping = False
         self._turn_seen = 0.0
+        self._turn_began = time.monotonic()
         self._time_left = 0.0
 
     def __len__(self) -> int:
@@ -229,10 +234,11 @@ class Openings:
 
     def _ready(self, opening: Opening) -> None:
         """The opening can go on; it does unless the others have used up the turn's time."""
-        turn = self._turn()
+        turn, now = self._turn(), time.monotonic()
         if turn != self._turn_seen:
-            self._turn_seen, self._time_left = turn, TIME_PER_TURN
-        now = time.monotonic()
+            share = SHARE_OF_TIME * (now - self._turn_began)
+            self._turn_seen, self._turn_began = turn, now
+            self._time_left = max(TIME_PER_TURN, min(share, MOST_PER_TURN))
         if self._time_left > 0:
             self._advance(opening, now)
             self._time_left -= time.monotonic() - now

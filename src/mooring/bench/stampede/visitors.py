@@ -122,7 +122,9 @@ class Visit:
             writer.write_eof()
         await self._hesitate()
         if end == "reset":
-            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            sock = writer.get_extra_info("socket")
+            if sock is not None:  # else it is lost already
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         if end in ("reset", "leave"):
             writer.transport.abort()
             return
