@@ -43,7 +43,7 @@ class Duration(float):
             count = seconds / _UNITS_OF_TIME[unit]
             if count >= 1 and count == int(count):
                 return f"{int(count)}{unit}"
-        return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
+        return f"{_digits(seconds)}s" if seconds >= 1 else f"{_digits(seconds * 1000)}ms"
 
 
 class Size(int):
@@ -192,3 +192,9 @@ def _bytes(raw: Any) -> int | None:
         return None
     size = float(match[1]) * _UNITS_OF_SIZE[match[2]]
     return int(size) if size == int(size) else None
+
+
+def _digits(number: float) -> str:
+    """Six digits, and no exponent, which nobody writes."""
+    text = f"{number:g}"
+    return text if "e" not in text else f"{number:.9f}".rstrip("0").rstrip(".")
