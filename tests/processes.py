@@ -63,7 +63,7 @@ class PythonProcess:
         with self._changed:
             return "".join(self._lines)
 
-    def wait_for_line(self, part: str, timeout: float = 20) -> str:
+    def wait_for_line(self, part: str, timeout: float = 40) -> str:
         """The first line with ``part`` in it, of all output from the beginning."""
         deadline = time.monotonic() + timeout
         seen = 0
@@ -86,7 +86,7 @@ class PythonProcess:
         self._process.kill()
         self._process.wait()
 
-    def wait(self, timeout: float = 20) -> int:
+    def wait(self, timeout: float = 40) -> int:
         """Its return code, once it has ended and its output has been read."""
         try:
             returncode = self._process.wait(timeout)
@@ -125,7 +125,7 @@ class PythonProcess:
             self._changed.notify_all()
 
 
-def run_python(code: str, *args: str, timeout: float = 20, returncode: int = 0, cwd: Path | None = None) -> str:
+def run_python(code: str, *args: str, timeout: float = 40, returncode: int = 0, cwd: Path | None = None) -> str:
     """Run a piece of Python to its end; its output. AssertionError, with the output, on another return code."""
     with PythonProcess("-c", code, *args, cwd=cwd) as process:
         ended = process.wait(timeout)

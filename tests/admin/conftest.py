@@ -47,7 +47,7 @@ class Asker:
         *,
         raw: bytes | None = None,
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         data = raw if raw is not None else json.dumps(body).encode() if body is not None else None
         if data is not None:

@@ -260,7 +260,7 @@ def test_the_stream_brings_a_snapshot_each_second_and_ends_with_the_admin_side(
     def read() -> None:
         import http.client
 
-        connection = http.client.HTTPConnection("127.0.0.1", admin.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", admin.port, timeout=30)
         connection.request("GET", "/api/v1/events", headers={"Authorization": f"Bearer {asker.token}"})
         answer = connection.getresponse()
         try:

@@ -57,7 +57,7 @@ def address_of(process: PythonProcess) -> str:
 
 def get(url: str, path: str) -> tuple[int, bytes]:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=30)
     connection.request("GET", path)
     answer = connection.getresponse()
     try:
@@ -87,7 +87,7 @@ def test_the_commands_find_the_server_and_do_what_the_page_does(folder: Path) ->
         with Device(address_of(process)) as device:
             device.log_in("meter-7")
             parts = urlsplit(url)
-            asking = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=10)
+            asking = http.client.HTTPConnection("127.0.0.1", parts.port, timeout=30)
             headers = {"Authorization": f"Bearer {parts.fragment[2:]}", "Content-Type": "application/json"}
             path = "/api/v1/servers/1/devices/meter-7/commands"
             asking.request("POST", path, json.dumps({"data": {"reboot": True}}), headers)

@@ -260,7 +260,7 @@ class Manager:
 
     def __init__(self, address: str) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.socket.settimeout(15)
+        self.socket.settimeout(40)
         self.socket.bind(address)
         self.heard: list[str] = []
 

@@ -295,7 +295,7 @@ def test_the_command_drain_waits_and_tells_how_many_are_left(folder: Path, monke
 
 
 def readyz(port: int) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
         connection.request("GET", "/readyz")
         answer = connection.getresponse()

@@ -110,7 +110,7 @@ def test_a_connect_that_began_before_an_evict_is_not_lent_after_it() -> None:
     with make_fake_pool(driver) as pool, ThreadPoolExecutor(1) as executor:
         driver.gate.clear()
         waiting = executor.submit(pool.get_connection, 30)
-        assert driver.connecting.acquire(timeout=10)
+        assert driver.connecting.acquire(timeout=30)
         pool.evict()
         driver.gate.set()
         lease = waiting.result(10)

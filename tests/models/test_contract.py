@@ -107,7 +107,7 @@ def test_replies_leave_in_the_order_of_their_messages_though_futures_finish_in_a
     client = place.client(place.server(handler))
     client.send(b"a", b"now 1", b"b", b"now 2", b"c")
     for _ in range(5):
-        taken.get(timeout=10)  # while a reply is pending the next message is served
+        taken.get(timeout=30)  # while a reply is pending the next message is served
     futures[b"c"].set_result(b"C")
     futures[b"b"].set_result(b"B")
     futures[b"a"].set_result(b"A")
@@ -124,7 +124,7 @@ def test_send_from_another_thread_overtakes_a_pending_reply(place: Place) -> Non
 
     client = place.client(place.server(handler))
     client.send(b"question")
-    taken.get(timeout=10).send(b"news")
+    taken.get(timeout=30).send(b"news")
     assert client.recv() == b"news"
     pending.set_result(b"answer")
     assert client.recv() == b"answer"
@@ -168,7 +168,7 @@ def test_a_reset_ends_only_its_own_connection(place: Place) -> None:
         assert client.recv() == b"hello"
     victim.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
     victim.close()
-    assert lost.get(timeout=10) in (CloseReason.RESET, CloseReason.PEER)  # a Unix socket knows no reset
+    assert lost.get(timeout=30) in (CloseReason.RESET, CloseReason.PEER)  # a Unix socket knows no reset
     other.send(b"still here")
     assert other.recv() == b"still here"
 

@@ -121,7 +121,7 @@ def test_a_handler_that_waits_does_not_stop_the_others(gate: Gate, serve: Serve,
     for client in (slow, *others):
         assert ask(client, b"quick") == b"quick"
     slow.send(way)
-    assert "loop" in gate.waiting.get(timeout=10)
+    assert "loop" in gate.waiting.get(timeout=30)
     for client in others:
         for _ in range(5):
             assert ask(client, b"quick") == b"quick"
@@ -140,7 +140,7 @@ def test_several_handlers_may_wait_at_once_each_on_a_thread_of_its_own(
     names = set()
     for client in slow:
         client.send(b"announce")
-        names.add(gate.waiting.get(timeout=10))
+        names.add(gate.waiting.get(timeout=30))
         wait_until(lambda: server._handover is not None and server._handover.parked)
     assert len(names) == 3
     assert ask(other, b"quick") == b"quick"
@@ -152,7 +152,7 @@ def test_replies_already_made_leave_before_an_announced_wait(gate: Gate, serve: 
     """Invariant 15."""
     client = connect(serve(gate))
     client.send(b"1", b"2", b"announce", b"3")
-    assert gate.waiting.get(timeout=10)
+    assert gate.waiting.get(timeout=30)
     assert [client.recv(), client.recv()] == [b"1", b"2"]
     gate.opened.set()
     assert [client.recv(), client.recv()] == [b"announce", b"3"]
@@ -165,7 +165,7 @@ def test_replies_wait_for_a_handler_that_does_not_say_it_waits_but_only_on_its_c
     server = serve(gate)
     client, other = connect(server), connect(server)
     client.send(b"1", b"wait", b"2")
-    assert gate.waiting.get(timeout=10)
+    assert gate.waiting.get(timeout=30)
     assert ask(other, b"quick") == b"quick"
     gate.opened.set()
     assert [client.recv() for _ in range(3)] == [b"1", b"wait", b"2"]
@@ -178,7 +178,7 @@ def test_what_comes_while_the_handler_waits_is_served_after_it_in_order(
     server = serve(gate)
     client = connect(server)
     client.send(b"wait")
-    assert gate.waiting.get(timeout=10)
+    assert gate.waiting.get(timeout=30)
     wait_until(lambda: server.stats().late == 1)
     messages = [b"%d" % number for number in range(100)]
     for message in messages:
@@ -260,7 +260,7 @@ def test_a_connection_that_is_gone_keeps_its_descriptor_while_its_handler_runs(
     (connection,) = server.connections
     number = connection._socket.fileno()
     client.send(b"wait")
-    assert gate.waiting.get(timeout=10)
+    assert gate.waiting.get(timeout=30)
     client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     client.close()
     connection.abort()
@@ -278,7 +278,7 @@ def test_stop_asked_for_while_the_loop_moves_is_not_forgotten(gate: Gate, serve:
     server = serve(gate)
     client = connect(server)
     client.send(b"wait")
-    assert gate.waiting.get(timeout=10)
+    assert gate.waiting.get(timeout=30)
     stopping = threading.Thread(target=server.stop)
     stopping.start()
     wait_until(lambda: server._loop is not None and server._loop._stopping)
@@ -324,7 +324,7 @@ def test_a_new_leader_polls_at_once_before_it_judges(
     server = serve(gate, heartbeat=Heartbeat(60.0))
     client, other = connect(server), connect(server)
     client.send(b"announce")
-    assert gate.waiting.get(timeout=10)
+    assert gate.waiting.get(timeout=30)
     assert ask(other, b"quick") == b"quick"
     gate.opened.set()
     assert client.recv() == b"announce"
@@ -343,7 +343,7 @@ def test_without_a_spare_everything_goes_to_the_pool(
         server = serve(gate, threads=1)
         slow, other = connect(server), connect(server)
         slow.send(b"wait")
-        assert gate.waiting.get(timeout=10)
+        assert gate.waiting.get(timeout=30)
         wait_until(lambda: "no spare thread for the loop: 1 of its threads are late" in caplog.text)
     assert server.stats().late == 1
     assert server.stats().spares == 0
@@ -363,7 +363,7 @@ def test_when_every_worker_is_busy_the_loop_still_accepts_reads_and_beats(
     busy = [connect(server) for _ in range(2)]
     for client in busy:
         client.send(b"wait")
-        assert gate.waiting.get(timeout=10)
+        assert gate.waiting.get(timeout=30)
     late = [connect(server) for _ in range(5)]  # accepted
     for client in late:
         client.send(b"queued")
@@ -383,7 +383,7 @@ def test_the_pool_queue_holds_connections_and_not_messages(gate: Gate, serve: Se
     server = serve(gate, blocking=True, threads=1, inbox_limit=100)
     busy, other = connect(server), connect(server)
     busy.send(b"wait")
-    assert gate.waiting.get(timeout=10)
+    assert gate.waiting.get(timeout=30)
     for _ in range(10):
         other.send(*[b"x"] * 10)
     wait_until(lambda: server.stats().messages == 101)
@@ -417,7 +417,7 @@ def test_a_handler_that_never_returns_costs_its_own_connection_only_and_is_repor
     server = serve(gate)
     stuck, other = connect(server), connect(server)
     stuck.send(b"wait")
-    assert gate.waiting.get(timeout=10)
+    assert gate.waiting.get(timeout=30)
     wait_until(lambda: server.stats().late == 1)
     for _ in range(20):
         assert ask(other, b"quick") == b"quick"

@@ -68,10 +68,10 @@ def test_the_size_follows_the_load_when_asked(handlers: Handlers) -> None:
     with Server(handlers.router, bind="tcp://127.0.0.1:0", threads=(1, 6)) as server:
         assert server.adjust_thread_pool_size() == 1
         clients = wait_in(server, handlers, 6)
-        assert handlers.begun.acquire(timeout=10)
+        assert handlers.begun.acquire(timeout=30)
         wait_until(lambda: server.adjust_thread_pool_size() == 6)
         for _ in range(5):
-            assert handlers.begun.acquire(timeout=10)
+            assert handlers.begun.acquire(timeout=30)
         end(handlers, clients)
 
 
@@ -79,7 +79,7 @@ def test_equal_bounds_switch_sizing_off(handlers: Handlers) -> None:
     with Server(handlers.router, bind="tcp://127.0.0.1:0", threads=2) as server:
         clients = wait_in(server, handlers, 5)
         for _ in range(2):
-            assert handlers.begun.acquire(timeout=10)
+            assert handlers.begun.acquire(timeout=30)
         wait_until(lambda: server.threads.stats().queued == 3)
         assert [server.adjust_thread_pool_size() for _ in range(5)] == [2] * 5
         end(handlers, clients)
@@ -100,7 +100,7 @@ def test_no_thread_is_added_while_the_database_is_down(handlers: Handlers, maria
                 assert client.recv() == b"failed"
             wait_until(lambda: database.stats().down)
             clients = wait_in(server, handlers, 6)
-            assert handlers.begun.acquire(timeout=10)
+            assert handlers.begun.acquire(timeout=30)
             wait_until(lambda: server.threads.stats().queued == 5)
             memory = server.threads._core.memory
             wait_until(lambda: server.threads._core.memory is not memory, what="the sampler looks")
