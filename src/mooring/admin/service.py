@@ -23,7 +23,7 @@ from .controls import Controls, SendCommand
 from .door import Door
 from .events import PACKAGE, LastLines, LogLevel
 from .guard import Guard
-from .listening import Place, listen
+from .listening import Place, check_reach, listen
 from .metrics import make_registry
 from .neighbours import Find
 from .protocol import REQUEST_TIME, BoundedProtocol
@@ -83,11 +83,7 @@ class AdminSide:
         neighbours: Find = tuple,
     ) -> None:
         place = place or Place()
-        if token is None and not place.is_loopback:
-            raise ValueError(
-                f"--admin {place.host}:{place.port} can be reached from elsewhere; "
-                "give it a token with --admin-token-file (`openssl rand -hex 32` makes one), or listen on 127.0.0.1"
-            )
+        check_reach(place, token)
         self.token = token or new_token()
         self._auth = Auth(self.token, viewer_token)
         self._watched = [
