@@ -33,7 +33,6 @@ from .watched import WatchedServer
 
 logger = logging.getLogger("mooring.admin")
 
-MOST_CLIENTS: Final = 100
 MOST_HEADERS: Final = 16 * 1024
 DATE_INTERVAL: Final = 1.0
 """Seconds after which answers have a new date."""
@@ -240,7 +239,6 @@ def _config(app: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=MOST_CLIENTS,
         timeout_keep_alive=int(REQUEST_TIME),
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=MOST_HEADERS,
