@@ -303,12 +303,17 @@ def test_so_many_may_connect_and_who_has_owed_a_request_for_the_longest_gives_wa
         assert is_answered(socks[1])
 
 
+EVENTS = f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+
+
 def test_who_comes_when_all_are_being_answered_is_closed(admin: AdminSide, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 3)
     with contextlib.ExitStack() as stack:
         for _ in range(3):
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", admin.port), 20))
-            sock.sendall(f"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode())
+            sock.sendall(
+                f"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+            )
             assert b" 200 " in sock.recv(4096)
         late = stack.enter_context(socket.create_connection(("127.0.0.1", admin.port), 20))
         assert is_cut_off(late)

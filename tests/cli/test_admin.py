@@ -120,7 +120,10 @@ def test_a_restart_keeps_the_token_and_the_admin_can_be_off(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (["--admin", "0.0.0.0:0"], "--admin: 0.0.0.0:0 can be reached from elsewhere; give it a token with --admin-token"),
+        (
+            ["--admin", "0.0.0.0:0"],
+            "--admin: 0.0.0.0:0 can be reached from elsewhere; give it a token",
+        ),
         (["--admin", "7001"], "--admin: '7001': write HOST:PORT"),
         (["--admin", "127.0.0.1:0", "--admin-token-file", "/no/such/file"], "No such file"),
         (["--admin-token-file", "short"], "--admin-token-file: a token has at least 16 characters"),

@@ -1,8 +1,8 @@
 """HTTP as uvicorn speaks it, with bounds that it lacks: on how many may connect, and on how long a request may take.
 
-Every connection of the admin side takes a file descriptor that a device may need. uvicorn can answer 503 while there are
-many, also to those who are not to blame; and it waits without end for a request that does not come, or comes a byte at a
-time, and lets everybody connect.
+Every connection of the admin side takes a file descriptor that a device may need. uvicorn can answer 503 while there
+are many, also to those who are not to blame; and it waits without end for a request that does not come, or comes a byte
+at a time, and lets everybody connect.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS: Final = 128
 MOST_OF_AN_ADDRESS: Final = 64
-"""When one more comes, who has been owing a request for the longest gives way, of its address or of all: a flood of silent
-ones must not keep out the probe whose silence ends the process. If all are being answered, it is closed itself."""
+"""When one more comes, who has been owing a request for the longest gives way, of its address or of all: a flood of
+silent ones must not keep out the probe that decides whether the process lives. If all are being answered, it is closed
+itself."""
 
 REQUEST_TIME = 10.0
 """Seconds from the beginning of a connection, or from its last answer, until a whole request must be there."""
