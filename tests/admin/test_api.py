@@ -310,6 +310,7 @@ def test_a_viewer_may_look_and_change_nothing(admin: AdminSide, server: Server) 
     answer = viewer.post("/servers/meters/threads/pause")
     assert (answer.status, answer.json["error"]) == (403, "may_only_look")
     assert not server.threads.paused
+    assert viewer.get("/api/v1/trace?connection=1").status == 403  # it shows what devices say
 
 
 def test_health_tells_what_is_wrong_and_livez_only_of_the_loop(asker: Asker, server: Server) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import socket
 import time
 
@@ -288,21 +290,49 @@ def test_a_stream_lasts_for_as_long_as_it_likes(admin: AdminSide) -> None:
             assert file.readline()
 
 
-def test_so_many_may_connect_and_no_more(admin: AdminSide, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_so_many_may_connect_and_who_has_owed_a_request_for_the_longest_gives_way(
+    admin: AdminSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(protocol, "MOST_OF_AN_ADDRESS", 3)
-    socks = [socket.create_connection(("127.0.0.1", admin.port), 20) for _ in range(4)]
-    try:
-        for sock in socks[:3]:
-            sock.sendall(HEAD + b"\r\n")
-            assert b" 200 " in sock.recv(4096)
-        with pytest.raises(ConnectionError):
-            socks[3].sendall(HEAD + b"\r\n")
-            if not socks[3].recv(4096):
-                raise ConnectionResetError
-    finally:
+    with contextlib.ExitStack() as stack:
+        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", admin.port), 20)) for _ in range(3)]
         for sock in socks:
-            sock.close()
+            assert is_answered(sock)
+        assert Asker(admin.port).get("/livez").status == 200
+        assert is_cut_off(socks[0])
+        assert is_answered(socks[1])
+
+
+EVENTS = f"GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+
+
+def test_who_comes_when_all_are_being_answered_is_closed(admin: AdminSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "MOST_CONNECTIONS", 3)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            sock = stack.enter_context(socket.create_connection(("127.0.0.1", admin.port), 20))
+            sock.sendall(
+                f"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {TOKEN}\r\n\r\n".encode()
+            )
+            assert b" 200 " in sock.recv(4096)
+        late = stack.enter_context(socket.create_connection(("127.0.0.1", admin.port), 20))
+        assert is_cut_off(late)
     wait_until(lambda: Asker(admin.port).get("/livez").status == 200)
+
+
+def is_answered(sock: socket.socket) -> bool:
+    sock.sendall(HEAD + b"\r\n")
+    answer = http.client.HTTPResponse(sock)
+    answer.begin()
+    answer.read()
+    return answer.status == 200
+
+
+def is_cut_off(sock: socket.socket) -> bool:
+    try:
+        return sock.recv(1) == b""
+    except ConnectionResetError:
+        return True
 
 
 def test_a_cookie_ends_is_not_forged_and_outlives_a_restart() -> None:

@@ -61,10 +61,21 @@ def test_a_goal_is_a_ratio_of_medians() -> None:
 def test_what_was_not_measured_is_not_reached_and_says_what_is_missing() -> None:
     outcome = named(evaluate(Results()), "depth 1, to redis-server")
     assert not outcome.reached
-    assert outcome.note == "not measured: CPU per request of Mooring (peers, depth 1)"
+    assert outcome.note == "there is no CPU per request of Mooring (peers, depth 1)"
     half = Results()
     half.add(Key("peers", "depth 1", "Mooring", "CPU per request", "us"), 10.0)
     assert "redis-server" in named(evaluate(half), "depth 1, to redis-server").note
+
+
+def test_what_was_not_measured_is_told_apart_from_what_was_missed() -> None:
+    results = Results()
+    results.add(Key("peers", "depth 1", "Mooring", "CPU per request", "us"), 99.0)
+    results.add(Key("peers", "depth 1", "redis-server", "CPU per request", "us"), 1.0)
+    text = table(evaluate(results))
+    lines = text.splitlines()
+    assert [line for line in lines if "MISSED" in line] == [line for line in lines if "depth 1, to redis" in line]
+    assert sum("not measured" in line for line in lines[:-1]) == len(GOALS) - 1
+    assert lines[-1] == f"0 of 1 goals reached, {len(GOALS) - 1} not measured"
 
 
 def test_a_reference_of_zero_is_no_figure() -> None:

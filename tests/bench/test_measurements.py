@@ -280,7 +280,7 @@ def test_the_command_shows_a_table_and_writes_figures_and_charts(folder: Path, m
     assert list((folder / "plots").glob("*.svg"))
     judged = CliRunner().invoke(group, ["bench", "goals", "--from", f"{folder}/run.json"])
     assert judged.exit_code == 1
-    assert "not measured: CPU per request of Mooring (peers, depth 1)" in judged.output
+    assert "there is no CPU per request of Mooring (peers, depth 1)" in judged.output
     assert "asyncio + to_thread" in judged.output
 
 

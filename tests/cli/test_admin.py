@@ -120,18 +120,27 @@ def test_a_restart_keeps_the_token_and_the_admin_can_be_off(folder: Path) -> Non
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (["--admin", "0.0.0.0:0"], "give it a token with --admin-token-file"),
-        (["--admin", "7001"], "write HOST:PORT"),
+        (
+            ["--admin", "0.0.0.0:0"],
+            "--admin: 0.0.0.0:0 can be reached from elsewhere; give it a token",
+        ),
+        (["--admin", "7001"], "--admin: '7001': write HOST:PORT"),
         (["--admin", "127.0.0.1:0", "--admin-token-file", "/no/such/file"], "No such file"),
+        (["--admin-token-file", "short"], "--admin-token-file: a token has at least 16 characters"),
+        (["--admin-viewer-token-file", "short"], "--admin-viewer-token-file: a token has at least 16 characters"),
     ],
 )
-def test_what_is_unsafe_or_wrong_does_not_start_and_says_what_to_do(
+def test_what_is_unsafe_or_wrong_does_not_start_and_says_what_to_do_as_does_check(
     folder: Path, options: list[str], part: str
 ) -> None:
+    (folder / "short").write_text("tiny")
     with serving(folder, *options) as process:
-        assert process.wait() == (2 if "--admin-token-file" in options else 3)
+        assert process.wait() == 2
         assert part in process.output
         assert "Traceback" not in process.output
+    assert not (folder / "mooring.db").exists()
+    options = [str(folder / "short") if option == "short" else option for option in options]
+    assert part in mooring(folder, "check", *options, code=78)
 
 
 def test_a_taken_port_does_not_start_and_names_who_to_ask(folder: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import IO
 import pytest
 from devices import Device
 from processes import run_python
+from waiting import wait_until
 
 from mooring.cli.log_writer import BackgroundHandler
 
@@ -50,6 +52,28 @@ def test_a_reader_of_the_log_that_stops_reading_stops_no_device(folder: Path) ->
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+@pytest.mark.parametrize("streams", ["1>/dev/full 2>/dev/full", "0<&- 1>&- 2>&-"], ids=["full disk", "closed"])
+def test_a_server_that_can_tell_nobody_serves_nevertheless(folder: Path, streams: str) -> None:
+    (folder / "app.py").write_text(APP)
+    command = f"exec {sys.executable} -m mooring serve app --admin off {streams}"
+    process = subprocess.Popen(["sh", "-c", command], cwd=folder)
+    try:
+        wait_until(lambda: is_listening(folder / "s"), timeout=30)
+        with Device(f"unix:{folder}/s") as device:
+            device.send(b"hello")
+            assert device.recv() == b"hello"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def is_listening(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as sock:
+        return sock.connect_ex(str(path)) == 0
 
 
 @pytest.fixture

@@ -77,6 +77,8 @@ def serves(server: Server) -> bool:
         ({"bind": "tls://0.0.0.0:7000"}, "needs a certificate"),
         ({"bind": ["tcp://127.0.0.1:0", "7000"]}, "7000: an address begins with tcp://, tls:// or unix:"),
         ({"bind": 7000}, "bind is 7000"),
+        ({"bind": ["tcp://127.0.0.1:7000", "tcp://127.0.0.1:7000"]}, "bind names tcp://127.0.0.1:7000 twice"),
+        ({"bind": ["unix:x", "unix:x"]}, "bind names unix:x twice"),
         ({"threads": 0}, "0"),
         ({"threads": (5, 2)}, "5"),
         ({"heartbeat": 30}, "heartbeat is 30; it must be a Heartbeat or None"),

@@ -42,6 +42,12 @@ def test_two_underscores_go_into_a_group(folder: Path) -> None:
     assert loaded.settings.bind == ("tcp://a:1", "unix:/b")
 
 
+def test_a_file_may_begin_with_the_mark_of_its_encoding(folder: Path) -> None:
+    loaded = load(config=written(folder, '\ufeffmodel = "epoll"\n'), environ={})
+    assert not loaded.problems
+    assert loaded.settings.model == "epoll"
+
+
 def test_a_plain_value_in_the_place_of_the_database_is_its_url(folder: Path) -> None:
     file = written(folder, 'database = "sqlite:///file.db"')
     assert load(config=file, environ={}).settings.database.url == "sqlite:///file.db"

@@ -67,6 +67,19 @@ def parse_place(text: str) -> Place | None:
     return Place(host, int(port), moves=False)
 
 
+def check_reach(place: Place, token: str | None) -> None:
+    """Whoever can reach it from elsewhere must need a token.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if token is None and not place.is_loopback:
+        raise ValueError(
+            f"{place.host}:{place.port} can be reached from elsewhere; "
+            "give it a token with --admin-token-file (`openssl rand -hex 32` makes one), or listen on 127.0.0.1"
+        )
+
+
 def listen(place: Place) -> socket.socket:
     """Open the socket.
 

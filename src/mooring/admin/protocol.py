@@ -1,13 +1,14 @@
 """HTTP as uvicorn speaks it, with bounds that it lacks: on how many may connect, and on how long a request may take.
 
-Every connection of the admin side takes a file descriptor that a device may need. uvicorn answers 503 to requests when
-too many are under way, but it waits without end for a request that does not come, or comes a byte at a time, and lets
-everybody connect.
+Every connection of the admin side takes a file descriptor that a device may need. uvicorn can answer 503 while there
+are many, also to those who are not to blame; and it waits without end for a request that does not come, or comes a byte
+at a time, and lets everybody connect.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from typing import Any, Final
 
@@ -16,7 +17,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST_CONNECTIONS: Final = 128
 MOST_OF_AN_ADDRESS: Final = 64
-"""Further ones are closed as soon as they are there."""
+"""When one more comes, who has been owing a request for the longest gives way, of its address or of all: a flood of
+silent ones must not keep out the probe that decides whether the process lives. If all are being answered, it is closed
+itself."""
 
 REQUEST_TIME = 10.0
 """Seconds from the beginning of a connection, or from its last answer, until a whole request must be there."""
@@ -37,7 +40,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn narrows the type
         """See asyncio.Protocol."""
         super().connection_made(transport)
-        if self._is_one_too_many():
+        if not self._makes_room():
             transport.abort()
             return
         sock = transport.get_extra_info("socket")
@@ -71,10 +74,22 @@ class BoundedProtocol(H11Protocol):
         super().on_response_complete()
         self._look()
 
-    def _is_one_too_many(self) -> bool:
-        hosts = [getattr(one, "client", None) for one in self.connections]
-        of_this = sum(host is not None and host[:1] == (self.client or ())[:1] for host in hosts)
-        return len(hosts) > MOST_CONNECTIONS or of_this > MOST_OF_AN_ADDRESS
+    def _makes_room(self) -> bool:
+        """Whether there is a place for this one, or another one has given way."""
+        all_: list[BoundedProtocol] = [one for one in self.connections if isinstance(one, BoundedProtocol)]
+        of_this = [one for one in all_ if (one.client or ())[:1] == (self.client or ())[:1]]
+        crowd = of_this if len(of_this) > MOST_OF_AN_ADDRESS else all_
+        if len(all_) <= MOST_CONNECTIONS and crowd is all_:
+            return True
+        owing = min((one for one in crowd if one._timer is not None), key=BoundedProtocol._due, default=None)
+        if owing is None:
+            return False
+        owing._stop_timer()  # it owes nothing any more, and is not chosen twice
+        owing.transport.abort()
+        return True
+
+    def _due(self) -> float:
+        return self._timer.when() if self._timer is not None else math.inf
 
     def _look(self) -> None:
         """The timer runs while a request is not there, or not all of it."""

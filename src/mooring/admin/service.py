@@ -23,7 +23,7 @@ from .controls import Controls, SendCommand
 from .door import Door
 from .events import PACKAGE, LastLines, LogLevel
 from .guard import Guard
-from .listening import Place, listen
+from .listening import Place, check_reach, listen
 from .metrics import make_registry
 from .neighbours import Find
 from .protocol import REQUEST_TIME, BoundedProtocol
@@ -33,7 +33,6 @@ from .watched import WatchedServer
 
 logger = logging.getLogger("mooring.admin")
 
-MOST_CLIENTS: Final = 100
 MOST_HEADERS: Final = 16 * 1024
 DATE_INTERVAL: Final = 1.0
 """Seconds after which answers have a new date."""
@@ -83,11 +82,7 @@ class AdminSide:
         neighbours: Find = tuple,
     ) -> None:
         place = place or Place()
-        if token is None and not place.is_loopback:
-            raise ValueError(
-                f"--admin {place.host}:{place.port} can be reached from elsewhere; "
-                "give it a token with --admin-token-file (`openssl rand -hex 32` makes one), or listen on 127.0.0.1"
-            )
+        check_reach(place, token)
         self.token = token or new_token()
         self._auth = Auth(self.token, viewer_token)
         self._watched = [
@@ -244,7 +239,6 @@ def _config(app: Any) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        limit_concurrency=MOST_CLIENTS,
         timeout_keep_alive=int(REQUEST_TIME),
         timeout_graceful_shutdown=1,
         h11_max_incomplete_event_size=MOST_HEADERS,

@@ -73,6 +73,13 @@ class Outcome:
         """Whether it was measured and is on the right side."""
         return self.value is not None and self.goal.reached(self.value)
 
+    @property
+    def verdict(self) -> str:
+        """In a word or two, for the table."""
+        if self.value is None:
+            return "not measured"
+        return "reached" if self.reached else "MISSED"
+
 
 def measure(session: Session, parts: Iterable[str] = ()) -> None:
     """Run what the goals need, and nothing else; all of ``PARTS``, or those named."""
@@ -94,19 +101,21 @@ def table(outcomes: list[Outcome]) -> str:
     """The outcomes as text, and how many were reached."""
     head = ["goal", "limit", "measured", "", "medians"]
     rows = [head, *(_row(outcome) for outcome in outcomes)]
-    missed = sum(not outcome.reached for outcome in outcomes)
-    return f"{align(rows)}\n\n{len(outcomes) - missed} of {len(outcomes)} goals reached"
+    measured = [outcome for outcome in outcomes if outcome.value is not None]
+    left_out = f", {len(outcomes) - len(measured)} not measured" if len(measured) < len(outcomes) else ""
+    reached = sum(outcome.reached for outcome in measured)
+    return f"{align(rows)}\n\n{reached} of {len(measured)} goals reached{left_out}"
 
 
 def _evaluate(goal: Goal, results: Results) -> Outcome:
     figure = results.find(*goal.figure)
     reference = results.find(*goal.reference) if goal.reference is not None else None
     if figure is None:
-        return Outcome(goal, None, "", f"not measured: {_name(goal.figure)}")
+        return Outcome(goal, None, "", f"there is no {_name(goal.figure)}")
     if goal.reference is None:
         return Outcome(goal, figure.median, figure.key.unit, "")
     if reference is None:
-        return Outcome(goal, None, "", f"not measured: {_name(goal.reference)}")
+        return Outcome(goal, None, "", f"there is no {_name(goal.reference)}")
     if not reference.median:
         return Outcome(goal, None, "", f"{_name(goal.reference)} is 0")
     return Outcome(goal, figure.median / reference.median, "", f"{_median(figure)} to {_median(reference)}")
@@ -125,7 +134,7 @@ def _row(outcome: Outcome) -> list[str]:
     goal = outcome.goal
     limit = f"{'>=' if goal.at_least else '<='} {goal.limit:g}" + (f" ({goal.hope:g})" if goal.hope else "")
     value = "-" if outcome.value is None else f"{number(outcome.value)} {outcome.unit or 'x'}"
-    return [goal.title, limit, value, "reached" if outcome.reached else "MISSED", outcome.note]
+    return [goal.title, limit, value, outcome.verdict, outcome.note]
 
 
 # The goals ----------------------------------------------------------------------------------------------------------

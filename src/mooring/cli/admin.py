@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import UNSET
 
@@ -18,6 +18,9 @@ from ..server import Server
 from ..settings import Loaded
 from .exits import NotStarted
 from .runtime import Running, UnsafeFolderError, kept_token, leave_word
+
+if TYPE_CHECKING:
+    from ..admin.listening import Place
 
 logger = logging.getLogger("mooring.admin")
 
@@ -52,25 +55,46 @@ def admin_options(loaded: Loaded) -> AdminOptions:
     )
 
 
+def faults_of(options: AdminOptions) -> Iterator[tuple[str, str]]:
+    """What is wrong with them, before anything is opened: the setting, and the text."""
+    if options.listen == "off":
+        return
+    if not _is_installed():
+        if options.listen is not None:
+            yield "listen", "needs further packages: pip install 'mooring[admin]'; or use --admin off"
+        return
+    from ..admin.auth import Auth, new_token
+    from ..admin.listening import check_reach
+
+    try:
+        check_reach(_place_of(options), options.token)
+    except ValueError as exc:
+        yield "listen", str(exc)
+    try:
+        Auth(options.token or new_token(), options.viewer_token)
+    except ValueError as exc:
+        yield ("viewer_token" if options.token is None else "token"), str(exc)
+
+
 @contextlib.contextmanager
 def admin_side(servers: Sequence[Server], options: AdminOptions, **parts: Any) -> Iterator[list[tuple[str, str]]]:
     """Run the admin side of initialized servers for a ``with`` block.
 
     Args:
+        servers: what it is about.
+        options: without faults.
         parts: further arguments of AdminSide: what the parts of the package hand to each other.
 
     Returns:
         On entering, facts for the banner: (word, value).
 
     Raises:
-        NotStarted: it cannot listen, or must not; the text says what to do.
+        NotStarted: it cannot listen; the text says what to do.
     """
     if options.listen == "off":
         yield []
         return
     if not _is_installed():
-        if options.listen is not None:
-            raise NotStarted("--admin needs further packages: pip install 'mooring[admin]'; or use --admin off")
         yield [("dashboard", MISSING)]
         return
     side = _make(servers, options, parts)
@@ -93,18 +117,23 @@ def _is_installed() -> bool:
 
 
 def _make(servers: Sequence[Server], options: AdminOptions, parts: dict[str, Any]) -> Any:
-    from ..admin.listening import Place, parse_place
     from ..admin.service import AdminSide
 
+    token = _kept_token() if options.token is None else options.token
     try:
-        place = parse_place(options.listen) if options.listen is not None else Place()
-        assert place is not None
-        token = options.token
-        if token is None and place.is_loopback:
-            token = _kept_token()
-        return AdminSide(servers, place, token=token, viewer_token=options.viewer_token, hosts=options.hosts, **parts)
-    except (MooringError, ValueError) as exc:
+        return AdminSide(
+            servers, _place_of(options), token=token, viewer_token=options.viewer_token, hosts=options.hosts, **parts
+        )
+    except MooringError as exc:
         raise NotStarted(str(exc)) from exc
+
+
+def _place_of(options: AdminOptions) -> Place:
+    from ..admin.listening import Place, parse_place
+
+    place = parse_place(options.listen) if options.listen is not None else Place()
+    assert place is not None, "it is not off"
+    return place
 
 
 def _kept_token() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from ..net.proxy_protocol import ProxyProtocol
 from ..net.tls import TLS
 from ..server import Server
 from ..settings import Loaded, Origin, Problem, Settings
+from .admin import admin_options, faults_of
 from .exits import BadSettings
 from .targets import load_object, load_target
 
@@ -63,29 +65,40 @@ def make_server(loaded: Loaded, target: str | None) -> Server:
 
 def refuse(loaded: Loaded, text: str, *paths: tuple[str, ...]) -> NoReturn:
     """End because of settings that are right by themselves; named is the first of these that was given."""
+    raise BadSettings([_problem(loaded, text, *paths)])
+
+
+def _problem(loaded: Loaded, text: str, *paths: tuple[str, ...]) -> Problem:
     origins = [loaded.origins[path] for path in paths if path in loaded.origins]
-    raise BadSettings([Problem(origins[0] if origins else Origin("settings"), text)])
+    return Problem(origins[0] if origins else Origin("settings"), text)
 
 
 def refuse_nonsense(loaded: Loaded) -> None:
-    """Refuse settings that contradict each other, before anything is loaded.
+    """Refuse settings that contradict each other or cannot be, before anything is loaded.
 
     Raises:
-        BadSettings: names the first contradiction.
+        BadSettings: names all of these.
     """
+    problems = [_problem(loaded, text, *paths) for text, *paths in _nonsense(loaded)]
+    if problems:
+        raise BadSettings(problems)
+
+
+def _nonsense(loaded: Loaded) -> Iterator[tuple[str, *tuple[tuple[str, ...], ...]]]:
+    """What is wrong, and the settings it may come from."""
     targets = loaded.settings.targets
     codec = loaded.settings.gateway.codec
     if not targets and (loaded.settings.factory or (loaded.settings.app_dir is not UNSET and codec is UNSET)):
-        refuse(loaded, "--factory and --app-dir say where a TARGET comes from; name one", ("app_dir",), ("factory",))
+        yield "--factory and --app-dir say where a TARGET comes from; name one", ("app_dir",), ("factory",)
     for name in GATEWAY_OPTIONS if targets else ():
         if getattr(loaded.settings.gateway, name) is not UNSET:
-            refuse(loaded, f"--{name} is the gateway's; leave it out with a TARGET", ("gateway", name))
+            yield f"--{name} is the gateway's; leave it out with a TARGET", ("gateway", name)
     if len(targets) > 1 and loaded.settings.bind is not UNSET:
-        refuse(
-            loaded, "--bind would put several TARGETs on one address; set `bind` in the code of each of them", ("bind",)
-        )
+        yield "--bind would put several TARGETs on one address; set `bind` in the code of each of them", ("bind",)
     if len(set(targets)) < len(targets):
-        refuse(loaded, "a TARGET is named twice", ("targets",))
+        yield "a TARGET is named twice", ("targets",)
+    for setting, fault in faults_of(admin_options(loaded)):
+        yield fault, ("admin", setting), ("admin", "listen")
 
 
 def _gateway(loaded: Loaded) -> Server:

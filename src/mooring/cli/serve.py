@@ -26,6 +26,7 @@ from .exits import Failed, NotStarted
 from .logs import log_payload, set_up_logging
 from .reloading import Reloader, spread_of
 from .settings import load_settings, read_settings, settings_options
+from .standard_streams import fill_standard_streams
 from .systemd import Notifier, bind_inherited, inherited_sockets
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def serve(targets: tuple[str, ...], **options: Any) -> None:
     Exit codes: 0 clean, 1 failed while running, 2 usage, 3 could not start, 4 TARGET cannot be loaded, 78 settings are
     wrong.
     """
+    fill_standard_streams()
     faulthandler.enable()  # the watchdog's SIGABRT, and a crash in C, leave the stacks in the log
     loaded = read_settings(options, targets)
     log = loaded.settings.log

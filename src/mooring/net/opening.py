@@ -33,12 +33,14 @@ TIME_PER_TURN = 0.0003
 """Seconds that openings may take of one turn of the loop: in most turns one step of one handshake, which is computed in
 one piece. Those that are left are as ready in the next turn, and those who are connected are served in between."""
 
-SHARE_OF_TIME, MOST_PER_TURN = 0.1, 0.005
+SHARE_OF_TIME, MOST_PER_TURN = 0.1, 0.05
 """They may take this share of the time since their turn before, up to so many seconds, if that is more: where handlers
-wait on the loop's thread (model "epoll") turns are long and few, and one step in each would be too late for most."""
+wait on the loop's thread (model "epoll"), or a thousand threads want the interpreter (model "threads"), turns are long
+and few, and one step in each would be too late for most."""
 
 SWEEP_INTERVAL = 0.1
-"""Seconds between two looks at the deadlines while there are openings."""
+"""Seconds between two looks at the deadlines while there are openings. A look that is later by more than that gives all
+of them the time back: the loop did not come round, and they waited for us."""
 
 PATIENCE = 2.0
 """Seconds for which a peer may keep its place while others wait for one, or say nothing while the server stops."""
@@ -126,6 +128,11 @@ class Opening:
         self.deadline = now + self.stage.timeout
         self.since = now
 
+    def give_back(self, seconds: float) -> None:
+        """So much of its time was our doing."""
+        self.deadline += seconds
+        self.since += seconds
+
     def advance(self, now: float) -> int:
         """Go as far as possible without waiting, through all stages; see Step."""
         if self.step is None:
@@ -185,6 +192,7 @@ class Openings:
         self._all: set[Opening] = set()
         self._full = False
         self._sweeping = False
+        self._next_sweep = 0.0
         self._turn_seen = 0.0
         self._turn_began = time.monotonic()
         self._time_left = 0.0
@@ -208,8 +216,7 @@ class Openings:
         self._all.add(opening)
         self._note_room()
         if not self._sweeping:
-            self._sweeping = True
-            self._call_later(SWEEP_INTERVAL, self._sweep)
+            self._sweep_later(now)
 
     def must_be_waited_for(self, now: float) -> bool:
         """Whether a drain that has nothing else to do has to go on for their sake: not for those who say nothing.
@@ -298,9 +305,12 @@ class Openings:
     def _sweep(self) -> None:
         """Judge all; those whose time is over are tried once more before, as we may be late ourselves."""
         now = time.monotonic()
+        late = now - self._next_sweep
         for opening in list(self._all):
             if opening not in self._all:
                 continue
+            if late > SWEEP_INTERVAL:
+                opening.give_back(late)
             if opening.deadline <= now:
                 self._advance(opening, now)
                 if opening in self._all and opening.deadline <= now:
@@ -309,6 +319,11 @@ class Openings:
             elif self._full and opening.since + PATIENCE <= now:
                 detail = f"not done within {PATIENCE:g} s while all {self.limit} places are taken"
                 self._fail(opening, "crowded", detail)
-        self._sweeping = bool(self._all)
-        if self._sweeping:
-            self._call_later(SWEEP_INTERVAL, self._sweep)
+        self._sweeping = False
+        if self._all:
+            self._sweep_later(time.monotonic())
+
+    def _sweep_later(self, now: float) -> None:
+        self._sweeping = True
+        self._next_sweep = now + SWEEP_INTERVAL
+        self._call_later(SWEEP_INTERVAL, self._sweep)

@@ -285,7 +285,7 @@ class TLSSocket:
             return
         incoming.write(data)
         try:
-            while incoming.pending or handshaken.pending():
+            while incoming.pending:  # OpenSSL keeps nothing back: a read takes as much as a record can hold
                 piece = handshaken.read(RECORD)
                 if not piece:
                     self._ended = True

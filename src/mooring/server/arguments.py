@@ -34,7 +34,12 @@ def parse_binds(bind: str | Sequence[str]) -> list[Address]:
         raise ValueError("Server: bind names no address")
     if not all(isinstance(text, str) for text in binds):
         raise TypeError(f"Server: bind is {bind!r}; it must be an address such as tcp://127.0.0.1:7000, or several")
-    return [parse_bind(text) for text in binds]
+    addresses = [parse_bind(text) for text in binds]
+    for address in addresses:
+        kernel_chooses = address.host and not address.port
+        if addresses.count(address) > 1 and not kernel_chooses:
+            raise ValueError(f"Server: bind names {address} twice")
+    return addresses
 
 
 def check_tls(tls: object, binds: Sequence[Address]) -> None:

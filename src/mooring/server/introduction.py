@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -35,10 +36,13 @@ class Introduction:
 
 
 def print_banner(introductions: Sequence[Introduction], facts: Sequence[tuple[str, str]] = ()) -> None:
-    """Print the banner to stderr; see ``banner``."""
-    # With its last line end in one write, which print() makes two: a log line of another thread may come between.
-    sys.stderr.write(banner(introductions, facts) + "\n")
-    sys.stderr.flush()
+    """Print the banner to stderr, if that can be written to; see ``banner``."""
+    if sys.stderr is None:  # it was closed when the process began
+        return
+    with contextlib.suppress(OSError, ValueError):  # a full disk, a pipe that nobody reads: no reason not to serve
+        # With its last line end in one write, which print() makes two: a log line of another thread may come between.
+        sys.stderr.write(banner(introductions, facts) + "\n")
+        sys.stderr.flush()
 
 
 def banner(introductions: Sequence[Introduction], facts: Sequence[tuple[str, str]] = ()) -> str:

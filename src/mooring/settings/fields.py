@@ -91,6 +91,8 @@ class Field:
             return kind.parse(raw)
         if kind in TEXTS or kind is str:
             if not isinstance(raw, str) or not raw or "\0" in raw:
+                if raw == "":
+                    raise ValueError("is empty; leave it out for the default")
                 raise ValueError("expected a text" if self.about.secret else f"{raw!r:.80} is not a text")
             return kind(raw)
         if self.choices and raw not in self.choices:

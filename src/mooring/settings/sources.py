@@ -234,7 +234,7 @@ def _read(path: FilePath) -> str:
             data = file.read(LARGEST_FILE + 1)
         if len(data) > LARGEST_FILE:
             raise ValueError("more than 1 MiB")
-        return data.decode()
+        return data.decode("utf-8-sig")  # with the mark that editors of Windows put before it, or without
     except OSError as exc:
         raise SettingsFileError(Problem(Origin("file", str(path)), f"cannot be read: {exc.strerror}")) from exc
     except ValueError as exc:

@@ -137,7 +137,8 @@ class One:
         self._keep(before, after, report)
         if self._faults:
             lines = "\n".join(f"  {fault}" for fault in self._faults)
-            raise Violation(f"{self._model}, seed {self._size.seed}: these do not hold:\n{lines}")
+            closed = f"the server closed {report['closed']}, and before they were connections {report['not_opened']}"
+            raise Violation(f"{self._model}, seed {self._size.seed}: these do not hold:\n{lines}\n{closed}")
 
     def _stampede(self, server: ServerProcess, seconds: float, seed: int) -> None:
         with tempfile.TemporaryDirectory(prefix="mooring-") as folder:

@@ -227,6 +227,7 @@ def control(server: Server, wish: dict[str, Any]) -> bytes | None:
         "pool": stats.threads.size if stats.threads is not None else 0,
         "database_connections": database.stats().total if database is not None else 0,
         "closed": stats.closed,
+        "not_opened": stats.not_opened,
         "blocks": sys.getallocatedblocks(),
     }
     return json.dumps(report).encode()
