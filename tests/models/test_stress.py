@@ -90,15 +90,21 @@ class Stripe:
         self._watch = watch
         self._lock = threading.Lock()
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
         if getattr(self._watch.here, "held", False):
             self._watch.fault("a second stripe")
         self._lock.acquire()
         self._watch.here.held = True
 
-    def __exit__(self, *exc: object) -> None:
+    def release(self) -> None:
         self._watch.here.held = False
         self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
 
 
 @pytest.fixture
