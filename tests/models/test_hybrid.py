@@ -31,7 +31,8 @@ from mooring import (
 )
 from mooring.handler import KEYS_KEPT, Handling
 from mooring.models.hybrid import HybridModel
-from mooring.models.serving import MESSAGES_PER_SERVICE, NeverPaused, Serving
+from mooring.models.pause import NeverPaused
+from mooring.models.serving import MESSAGES_PER_SERVICE, Serving
 from mooring.net.items import LOST
 from mooring.net.loop import Loop
 

@@ -23,7 +23,8 @@ import pytest
 from mooring.handler import Handling
 from mooring.models.epoll import EpollModel, append_to_inbox
 from mooring.models.handover import Handover, LoopThread
-from mooring.models.serving import NeverPaused, Serving
+from mooring.models.pause import NeverPaused
+from mooring.models.serving import Serving
 from mooring.net.connection import Connection
 
 Step = tuple[Any, ...]

@@ -55,7 +55,7 @@ class ThreadPerConnectionModel:
 
     def __init__(self, serving: Serving, loop: Loop, *, inbox_limit: int, name: str) -> None:
         self._serving = serving
-        serving.elsewhere = "thread"
+        serving.tracer.elsewhere = "thread"
         self._loop = loop
         self._inbox_limit = inbox_limit
         self._name = name

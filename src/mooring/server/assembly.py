@@ -14,7 +14,8 @@ from ..handler import Handling
 from ..models.epoll import EpollModel
 from ..models.handover import Handover
 from ..models.hybrid import HybridModel
-from ..models.serving import NeverPaused, Serving
+from ..models.pause import NeverPaused
+from ..models.serving import Serving
 from ..models.thread_per_connection import ThreadPerConnectionModel
 from ..net.connection import Connection
 from ..net.connections import Connections
