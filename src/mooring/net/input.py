@@ -16,7 +16,8 @@ from .life import LINGERING, OPEN, CloseReason
 from .partial import Partial
 from .state import State
 from .throttle import Throttle
-from .tls_socket import HANDSHAKE, NothingYet, is_client_hello
+from .tls_records import HANDSHAKE, is_client_hello
+from .tls_socket import NothingYet
 
 RECEIVE_SIZE: Final = 64 * 1024
 
