@@ -86,8 +86,8 @@ class Serving:
         tap = connection._tap
         if tap is not None and not traced:
             return self.tracer.run(connection, items, meter, tap, longest=SERVICE_TIME)
-        received, find, join, encode, pause = self._received, self._find, self._join, self._encode, self._pause
-        here, routes, replies, may_run_here = meter.here, meter.routes, meter.replies, self.may_run_here
+        received, join, encode, pause = self._received, self._join, self._encode, self._pause
+        here, routes, replies = meter.here, meter.routes, meter.replies
         note = None if here else self.note_in_pool
         tally = meter.tally
         if tally is None or tally.server is not self._server:
@@ -113,8 +113,8 @@ class Serving:
                     reply = self._run_event(connection, item)
                 else:
                     meter.route = None  # what goes wrong until the route is found is nobody's
-                    route, message = item if kind is tuple else find(item)
-                    if here and not may_run_here(route, connection):
+                    route, message = item if kind is tuple else self._find(item)
+                    if here and not self.may_run_here(route, connection):
                         items[done] = (route, message)
                         break
                     meter.route = route
