@@ -106,14 +106,13 @@ class Serving:
                 done += 1
                 continue
             try:
-                kind = type(item)
-                if received is not None and kind is bytes:
+                if received is not None and type(item) is bytes:
                     reply = received(connection, item)
-                elif kind is Event:
+                elif type(item) is Event:
                     reply = self._run_event(connection, item)
                 else:
                     meter.route = None  # what goes wrong until the route is found is nobody's
-                    route, message = item if kind is tuple else self._find(item)
+                    route, message = item if type(item) is tuple else self._find(item)
                     if here and not self.may_run_here(route, connection):
                         items[done] = (route, message)
                         break
