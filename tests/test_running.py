@@ -258,7 +258,7 @@ hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
 def say():
     print("limit", resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard))
-    print("room", server._loop.max_connections == int(hard * 0.8))
+    print("room", server._loop.arrivals.max_connections == int(hard * 0.8))
     os.kill(os.getpid(), signal.SIGTERM)
 server = Server(echo, bind="tcp://127.0.0.1:0")
 run_until_signal([server], say)

@@ -69,9 +69,10 @@ class CountedEpoll:
 def counted(server: Server) -> CountedEpoll:
     """Watch the epoll of a server from its next turn on."""
     loop: Any = server._loop
-    epoll = CountedEpoll(loop._epoll)
-    loop.post(lambda: setattr(loop, "_epoll", epoll))
-    wait_until(lambda: loop._epoll is epoll)
+    descriptors = loop.state.descriptors
+    epoll = CountedEpoll(descriptors.epoll)
+    loop.post(lambda: setattr(descriptors, "epoll", epoll))
+    wait_until(lambda: descriptors.epoll is epoll)
     return epoll
 
 
@@ -301,8 +302,8 @@ def test_sockets_are_not_inherited_by_programs_that_handlers_start(serve: Callab
         (connection,) = server.connections
         assert not os.get_inheritable(connection._socket.fileno())
         loop: Any = server._loop
-        assert not os.get_inheritable(loop._epoll.fileno())
-        assert not os.get_inheritable(loop._wake_fd)
+        assert not os.get_inheritable(loop.state.descriptors.epoll.fileno())
+        assert not os.get_inheritable(loop.state.mailbox.fd)
 
 
 def test_starting_a_server_changes_no_signal_handler(serve: Callable[..., Server]) -> None:

@@ -18,7 +18,8 @@ from typing import Any
 
 from fuzz.choices import Choices
 from fuzz.targets import Check
-from mooring.net.tls_socket import MOST_ANSWERS, NothingYet, NoTLS, Records, TLSSocket
+from mooring.net.tls_records import Records
+from mooring.net.tls_socket import MOST_ANSWERS, NothingYet, NoTLS, TLSSocket
 
 TESTS = str(Path(__file__).parents[2] / "tests")
 MOST = 20_000

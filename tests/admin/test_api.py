@@ -36,7 +36,7 @@ def test_every_number_is_that_of_stats(asker: Asker, server: Server, client: Cli
     assert server.database is not None
     pool = server.database.stats()
     assert told["connections"] == {
-        "open": 1, "most": 2, "limit": server._loop.max_connections, "accepted": 2, "refused": 0,
+        "open": 1, "most": 2, "limit": server._loop.arrivals.max_connections, "accepted": 2, "refused": 0,
         "refusals": {}, "offences": {},
         "accept_failures": 0, "closed": {"handler": 1},
     }  # fmt: skip

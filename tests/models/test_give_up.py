@@ -142,7 +142,7 @@ def test_a_connection_that_was_aborted_before_it_was_admitted_is_counted_out_onc
                 ended.append("aborted")
                 assert self._loop is not None
                 connection.abort()
-                self._loop._requests.rotate(1)  # as if another thread had been quicker than the admission
+                self._loop.state.mailbox.requests.rotate(1)  # as if another thread had been quicker than the admission
             return connection
 
     with Hasty(fail_at_boom, bind="tcp://127.0.0.1:0", model=model) as server:

@@ -75,7 +75,7 @@ def role() -> Iterator[Role]:
 
 def make(stack: contextlib.ExitStack, limit: int) -> Role:
     role = Role()
-    role.handover = Handover(role, limit=limit, name="test", rare=RareLog(logger))
+    role.handover = Handover(role, role.run, limit=limit, name="test", rare=RareLog(logger))
     role.handover.start()
     stack.callback(role.order, None)
     wait_until(lambda: role.handover.parked, what="the first spare")
@@ -94,7 +94,7 @@ def waiting_for(event: threading.Event) -> Callable[[], None]:
 def unstarted(threads: int) -> tuple[Handover, list[LoopThread]]:
     """The transitions alone: nothing runs."""
     role = Role()
-    handover = Handover(role, limit=8, name="test", rare=RareLog(logger))
+    handover = Handover(role, role.run, limit=8, name="test", rare=RareLog(logger))
     made = [LoopThread(f"t{number}") for number in range(threads)]
     handover.leader = made[0]
     return handover, made
@@ -341,7 +341,7 @@ def test_two_looks_at_once_take_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(handover_module, "LOOK_INTERVAL", 3600.0)
     with contextlib.ExitStack() as stack:
         role = Role()
-        role.handover = handover = Handover(role, limit=2, name="test", rare=RareLog(logger))
+        role.handover = handover = Handover(role, role.run, limit=2, name="test", rare=RareLog(logger))
         handover.start()
         stack.callback(role.order, None)
         wait_until(lambda: handover.parked)
@@ -383,4 +383,4 @@ def test_a_first_thread_that_cannot_be_started_is_an_error(monkeypatch: pytest.M
 
     monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(RuntimeError, match="no thread can be started for the loop"):
-        Handover(Role(), limit=1, name="test", rare=RareLog(logger)).start()
+        Handover(role := Role(), role.run, limit=1, name="test", rare=RareLog(logger)).start()

@@ -31,7 +31,8 @@ from mooring import (
 )
 from mooring.handler import KEYS_KEPT, Handling
 from mooring.models.hybrid import HybridModel
-from mooring.models.serving import MESSAGES_PER_SERVICE, NeverPaused, Serving
+from mooring.models.pause import NeverPaused
+from mooring.models.serving import MESSAGES_PER_SERVICE, Serving
 from mooring.net.items import LOST
 from mooring.net.loop import Loop
 
@@ -573,7 +574,7 @@ def test_events_in_the_pool_say_nothing_of_the_route(serve: Serve, connect: Conn
 
     server = serve(Handler)
     assert isinstance(server._loop, Loop)
-    model = server._loop.model
+    model = server._loop.state.model
     assert isinstance(model, HybridModel)
     assert model._experience is not None
     model._experience.on_loop = False
@@ -610,7 +611,7 @@ def test_start_leaves_signals_the_switch_interval_and_the_main_thread_alone(gate
     server = serve(gate)
     assert (sys.getswitchinterval(), signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
     assert server._loop is not None
-    assert server._loop.leader != threading.main_thread().ident
+    assert server._loop.state.leader != threading.main_thread().ident
 
 
 def test_an_idle_engine_sleeps(gate: Gate, serve: Serve, connect: Connect) -> None:

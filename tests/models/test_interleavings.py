@@ -23,7 +23,8 @@ import pytest
 from mooring.handler import Handling
 from mooring.models.epoll import EpollModel, append_to_inbox
 from mooring.models.handover import Handover, LoopThread
-from mooring.models.serving import NeverPaused, Serving
+from mooring.models.pause import NeverPaused
+from mooring.models.serving import Serving
 from mooring.net.connection import Connection
 
 Step = tuple[Any, ...]
@@ -103,13 +104,14 @@ class MarksLate(Mutant):
 
 
 class Role:
-    """Stands where the Loop stands for the Handover."""
+    """Stands where the loop's state stands for the Handover."""
 
     leader: int | None = None
 
 
 class FakeLoop:
     def __init__(self) -> None:
+        self.state = self
         self.ready: deque[Connection] = deque()
 
 
@@ -127,7 +129,7 @@ class World:
         self.queue: deque[Connection] = deque()
         self.reads = deque(READS)
         self.loop = FakeLoop()
-        self.handover = Handover(Role(), limit=8, name="test", rare=None)  # type: ignore[arg-type]
+        self.handover = Handover(Role(), lambda: None, limit=8, name="test", rare=None)  # type: ignore[arg-type]
         self.threads = [LoopThread(name) for name in "xyz"]
         for number, thread in enumerate(self.threads):
             thread.ident = number + 1

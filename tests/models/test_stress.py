@@ -21,8 +21,17 @@ from waiting import wait_until
 
 from mooring import Connection, ConnectionClosed, Server, blocking
 from mooring.models.hybrid import HybridModel
+from mooring.net.arrivals import Arrivals
+from mooring.net.descriptors import Descriptors
+from mooring.net.ending import Endings
+from mooring.net.flow import Flow
+from mooring.net.input import Input
 from mooring.net.loop import Loop
+from mooring.net.mailbox import Mailbox
 from mooring.net.rare import RareLog
+from mooring.net.state import State
+from mooring.net.timekeeper import Timekeeper
+from mooring.net.timers import Timers
 from mooring.threads import ThreadPool
 
 SECONDS = 2.0
@@ -31,6 +40,8 @@ LONGEST = 40.0
 
 CLIENTS = 12
 RESET = struct.pack("ii", 1, 0)
+PARTS = (Loop, Arrivals, Input, Flow, Endings, Timekeeper, Timers, Descriptors)
+"""Of the loop, where something belongs to the leader."""
 LEADERS_OWN = ("deliver", "resume", "serve_ready", "_serve", "_leave", "_learn")
 """Of the model, what belongs to the leader."""
 
@@ -47,14 +58,14 @@ class Watch:
         if len(self.faults) < 20:
             self.faults.append(f"{threading.current_thread().name}: {text}")
 
-    def of_leader(self, name: str, method: Callable[..., Any], loop_of: Callable[[Any], Loop]) -> Callable[..., Any]:
+    def of_leader(self, name: str, method: Callable[..., Any], state_of: Callable[[Any], State]) -> Callable[..., Any]:
         @functools.wraps(method)
         def check(self_: Any, *args: Any, **options: Any) -> Any:
             self.calls += 1
-            loop = loop_of(self_)
-            if loop.leader is not None:  # else it has not begun
-                thread = loop.server._handover.leader
-                if not threading.get_ident() == loop.leader == thread.ident:
+            state: Any = state_of(self_)
+            if state.leader is not None:  # else it has not begun
+                thread = state.model._handover.leader
+                if not threading.get_ident() == state.leader == thread.ident:
                     self.fault(f"{name}: {thread.name} leads")
                 elif thread.is_serving:
                     self.fault(f"{name}: called in the middle of a service")
@@ -79,27 +90,34 @@ class Stripe:
         self._watch = watch
         self._lock = threading.Lock()
 
-    def __enter__(self) -> None:
+    def acquire(self) -> None:
         if getattr(self._watch.here, "held", False):
             self._watch.fault("a second stripe")
         self._lock.acquire()
         self._watch.here.held = True
 
-    def __exit__(self, *exc: object) -> None:
+    def release(self) -> None:
         self._watch.here.held = False
         self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
 
 
 @pytest.fixture
 def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     watch = Watch()
-    for name, method in list(vars(Loop).items()):
-        if getattr(method, "leader_only", False):
-            monkeypatch.setattr(Loop, name, watch.of_leader(name, method, lambda loop: loop))
+    for part in PARTS:
+        for name, method in list(vars(part).items()):
+            if getattr(method, "leader_only", False):
+                monkeypatch.setattr(part, name, watch.of_leader(name, method, lambda part: part.state))
     for name in LEADERS_OWN:
         method = getattr(HybridModel, name)
-        monkeypatch.setattr(HybridModel, name, watch.of_leader(name, method, lambda model: model._loop))
-    for owner, name in ((RareLog, "log"), (Loop, "_wake"), (Connection, "_flush"), (ThreadPool, "post")):
+        monkeypatch.setattr(HybridModel, name, watch.of_leader(name, method, lambda model: model._loop.state))
+    for owner, name in ((RareLog, "log"), (Mailbox, "_wake"), (Connection, "_flush"), (ThreadPool, "post")):
         monkeypatch.setattr(owner, name, watch.outside_stripes(name, getattr(owner, name)))
     return watch
 
@@ -226,7 +244,8 @@ def test_whatever_happens_one_thread_leads_and_every_byte_is_right(watch: Watch,
     server = Server(handler, bind="tcp://127.0.0.1:0", blocking=pinned, threads=(1, 4), inbox_limit=64)
     server.initialize()
     assert server._loop is not None
-    server._loop._stripes = tuple(Stripe(watch) for _ in server._loop._stripes)  # type: ignore[assignment]
+    arrivals = server._loop.arrivals
+    arrivals.stripes = tuple(Stripe(watch) for _ in arrivals.stripes)  # type: ignore[assignment]
     with server:
         begun = time.monotonic()
         clients = [ClientOfStress(server, number, watch) for number in range(CLIENTS)]
@@ -246,7 +265,7 @@ def test_whatever_happens_one_thread_leads_and_every_byte_is_right(watch: Watch,
             thread.join()
         wait_until(lambda: not server.connections, what="every connection ends")
         wait_until(lambda: server.stats().late == 0, what="no thread stays late")
-        wait_until(lambda: not server._loop or not server._loop._table.count, what="every descriptor is closed")
+        wait_until(lambda: not server._loop or not server._loop.state.table.count, what="every descriptor is closed")
         assert has_seen_enough()
     assert watch.faults == []
     assert watch.calls > 1000
@@ -287,7 +306,7 @@ def test_aborts_from_other_threads_hit_nobody_else(watch: Watch) -> None:
             thread.join()
         stop.set()
         aborting.join()
-        wait_until(lambda: server._loop is not None and not server._loop._table.count)
+        wait_until(lambda: server._loop is not None and not server._loop.state.table.count)
     assert watch.faults == []
 
 
@@ -296,6 +315,6 @@ def test_the_watch_itself_sees_a_second_leader(watch: Watch) -> None:
     with Server(Handler(watch), bind="tcp://127.0.0.1:0") as server:
         loop = server._loop
         assert loop is not None
-        wait_until(lambda: loop.leader is not None, what="a thread leads")
+        wait_until(lambda: loop.state.leader is not None, what="a thread leads")
         loop._poll_time()  # by this thread, which does not lead
     assert any("_poll_time: mooring-loop" in fault for fault in watch.faults)

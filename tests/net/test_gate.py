@@ -274,13 +274,13 @@ def test_other_limits_hold_from_now_on_and_count_who_is_there(serve: Serve, conn
     assert answers(first)
     assert answers(second)
     server.limits = Limits(per_address=2, messages_per_second=5, burst=0.2)
-    wait_until(lambda: server._loop._throttle)  # type: ignore[union-attr]
+    wait_until(lambda: server._loop.input.throttle)  # type: ignore[union-attr]
     assert not answers(connect(server, "127.0.0.2"))
     first.close()
     wait_until(lambda: len(server.connections) == 1)
     wait_until(lambda: answers(connect(server, "127.0.0.2")))
     server.limits = Limits()
-    wait_until(lambda: not server._loop._throttle)  # type: ignore[union-attr]
+    wait_until(lambda: not server._loop.input.throttle)  # type: ignore[union-attr]
     assert all(answers(connect(server, "127.0.0.2")) for _ in range(5))
     with pytest.raises(TypeError, match="limits is None"):
         server.limits = None  # type: ignore[assignment]

@@ -84,7 +84,7 @@ def _of_connections(pairs: Sequence[tuple[Labels, WatchedServer, ServerStats]]) 
     limit = GaugeMetricFamily("mooring_connections_limit", "Connections that there may be.", labels=["server"])
     for labels, watched, _ in pairs:
         loop = watched.server._loop
-        limit.add_metric(labels, loop.max_connections if loop is not None else 0)
+        limit.add_metric(labels, loop.arrivals.max_connections if loop is not None else 0)
     yield limit
     yield _counter("mooring_accepts", "Accepted connections.", stats, lambda one: one.accepted)
     accepting = GaugeMetricFamily("mooring_accepting", "1 unless suspended.", labels=["server", "listener"])

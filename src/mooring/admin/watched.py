@@ -171,7 +171,7 @@ class WatchedServer:
         return records.ConnectionCounts(
             open=stats.connections,
             most=stats.most_connections,
-            limit=loop.max_connections if loop is not None else 0,
+            limit=loop.arrivals.max_connections if loop is not None else 0,
             accepted=stats.accepted,
             refused=stats.refused,
             refusals={reason.value: count for reason, count in stats.refusals.items()},
@@ -257,7 +257,7 @@ class WatchedServer:
 
     def _errors(self) -> records.ErrorNumbers:
         serving, loop = self.server._serving, self.server._loop
-        kinds = loop.rare.totals() if loop is not None else {}
+        kinds = loop.state.rare.totals() if loop is not None else {}
         kinds |= self.protocol_errors(self.server)
         return records.ErrorNumbers(
             failures=serving.failures.total if serving is not None else 0,

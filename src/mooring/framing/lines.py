@@ -8,6 +8,8 @@ from mooring.errors import FrameError
 from mooring.framing.arguments import require_bytes, require_integer
 from mooring.framing.markers import size_before_partial
 
+CARRIAGE_RETURN = 0x0D
+
 
 @dataclass(frozen=True, slots=True)
 class Lines:
@@ -35,15 +37,13 @@ class Lines:
     _: KW_ONLY
     max_size: int = 65536
     _takes_carriage_return: bool = field(init=False, repr=False, compare=False)
-    _plain_size: int = field(init=False, repr=False, compare=False)
+    _first_byte: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_bytes("ending", self.ending)
         require_integer("max_size", self.max_size, 1)
         object.__setattr__(self, "_takes_carriage_return", self.ending == b"\n")
-        # An ending whose first byte does not come again in it cannot begin in a message and end behind it.
-        plain = self.ending.find(self.ending[:1], 1) < 0 and not self._takes_carriage_return
-        object.__setattr__(self, "_plain_size", self.max_size + len(self.ending) if plain else -1)
+        object.__setattr__(self, "_first_byte", self.ending[0])
 
     def split(self, data: bytes) -> tuple[list[bytes], bytes, int]:
         """See Framing.split."""
@@ -52,14 +52,17 @@ class Lines:
         # No line can be too long where all of the data is not: one comparison for nearly every read.
         if len(data) > self.max_size:
             self._check_sizes(messages, rest)
-        if self._takes_carriage_return and b"\r" in data:
+        if self._takes_carriage_return and CARRIAGE_RETURN in data:
             messages = _without_carriage_returns(messages)
         return messages, rest, 0
 
     def join(self, message: bytes) -> bytes:
         """See Framing.join."""
         frame = message + self.ending
-        if len(frame) <= self._plain_size and self.ending not in message:
+        # In nearly every message no ending begins. (Looked for as a number: that bytes are none CPython's `in` learns
+        # from an exception, which costs 2,000 instructions.)
+        is_plain = self._first_byte not in message and len(message) <= self.max_size
+        if is_plain and not (self._takes_carriage_return and CARRIAGE_RETURN in message):
             return frame
         # The search covers the whole frame: with an ending such as b"--" a message may complete one with its tail.
         if frame.find(self.ending) != len(message):

@@ -42,7 +42,7 @@ class Slip:
         """See Framing.split."""
         contents = data.split(END)
         rest = contents.pop()
-        if ESC not in data and len(data) <= self.max_size:
+        if ESC[0] not in data and len(data) <= self.max_size:
             return [content for content in contents if content], rest, 0
         messages: list[bytes] = []
         try:

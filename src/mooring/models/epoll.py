@@ -25,7 +25,7 @@ class EpollModel:
     def __init__(self, serving: Serving, loop: Loop) -> None:
         self.serving = serving
         self._loop = loop
-        self._ready = loop.ready
+        self._ready = loop.state.ready
         self._meter = Meter(on_loop=True)
 
     def admitted(self, connection: Connection) -> None:

@@ -23,6 +23,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from typing import Protocol
 
 from ..net.connection import Connection
@@ -46,12 +47,9 @@ STUCK_AFTER = 60.0
 
 
 class Role(Protocol):
-    """What a loop thread does as the leader: the Loop."""
+    """What is handed over: the state of the loop, which names the thread that leads."""
 
     leader: int | None
-
-    def run(self) -> None:
-        """Turn until the loop is over; RoleLost passes through."""
 
 
 class LoopThread:
@@ -96,14 +94,16 @@ class Handover:
     under it.
 
     Args:
-        role: what the leader does.
+        role: names the leader.
+        lead: what the leader does: turn until the loop is over. RoleLost passes through.
         limit: late threads allowed; with as many no further spare is started, and everything goes to the pool.
         name: prefix of the threads' names.
         rare: for lines that say that threads are late or missing.
     """
 
-    def __init__(self, role: Role, *, limit: int, name: str, rare: RareLog) -> None:
+    def __init__(self, role: Role, lead: Callable[[], None], *, limit: int, name: str, rare: RareLog) -> None:
         self._role = role
+        self._lead = lead
         self._limit = limit
         self._name = name
         self._rare = rare
@@ -228,7 +228,7 @@ class Handover:
             if self._ended or thread.dismissed:
                 break
             try:
-                self._role.run()
+                self._lead()
             except RoleLost:
                 self.return_late(thread)
                 if not self.park(thread):

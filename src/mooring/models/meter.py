@@ -63,11 +63,12 @@ class Meter:
 
     def take_replies(self) -> bytes:
         """The replies that are there, joined, to be sent now."""
-        replies = self.replies
-        data = replies[0] if len(replies) == 1 else b"".join(replies)
-        if self.tally is not None:
-            self.tally.sent += len(replies)
-            self.tally.sent_bytes += len(data)
+        replies, tally = self.replies, self.tally
+        count = len(replies)
+        data = replies[0] if count == 1 else b"".join(replies)
+        if tally is not None:
+            tally.sent += count
+            tally.sent_bytes += len(data)
         replies.clear()
         return data
 

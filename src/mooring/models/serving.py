@@ -9,22 +9,22 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from time import monotonic
-from time import time as wall_clock
 from types import FrameType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from ..errors import ConnectionClosed, FrameError, MooringError, text_of
-from ..handler import BadMessage, Call, Handling, Route, describe
+from ..handler import Call, Handling, Route
 from ..net.connection import Connection
 from ..net.items import LOST, Event
 from ..net.life import CloseReason
 from ..net.output import OUTBOX_MARK, PendingReply
 from ..net.rare import RareLog
-from ..net.tap import Tap
 from ..threads.tasks import name_of
 from .failures import Failures
 from .meter import Meter, meter_of_this_thread
+from .pause import Pausable
 from .tally import QUICK, CallTallies
+from .tracer import Tracer
 
 MESSAGES_PER_SERVICE = 64
 SERVICE_TIME = 0.001
@@ -34,18 +34,6 @@ LARGE: Final = OUTBOX_MARK // MESSAGES_PER_SERVICE
 """Bytes of a frame beyond which fewer messages make a service."""
 
 logger = logging.getLogger("mooring")
-
-
-class Pausable(Protocol):
-    """Tells whether handlers may start. An attribute, as it is asked before every message."""
-
-    paused: bool
-
-
-class NeverPaused:
-    """For models without a thread pool."""
-
-    paused = False
 
 
 class Serving:
@@ -73,8 +61,6 @@ class Serving:
         self.attend = attend
         self.may_run_here: Callable[[Route, Connection], bool] = lambda route, connection: True
         """Whether a call of this route may run on the loop thread; the hybrid model puts its own in."""
-        self.elsewhere = "pool"
-        """What the threads are called that run messages and do not lead; for traces."""
         self.note_in_pool: Callable[[Connection, Route, float, bool], None] | None = None
         """Told of each call in the pool: connection, route, seconds, whether it announced a wait."""
         self.tallies = CallTallies()
@@ -86,6 +72,7 @@ class Serving:
         self._encode = handling.encode
         self._join = join
         self._rare = rare
+        self.tracer = Tracer(handling, pause, self.run)
 
     def run(self, connection: Connection, items: list[Any], meter: Meter, *, traced: bool = False) -> int:
         """Run messages of a connection in order, as its one server, and send their replies joined.
@@ -98,9 +85,9 @@ class Serving:
         """
         tap = connection._tap
         if tap is not None and not traced:
-            return self._run_traced(connection, items, meter, tap)
-        received, find, join, encode, pause = self._received, self._find, self._join, self._encode, self._pause
-        here, routes, replies, may_run_here = meter.here, meter.routes, meter.replies, self.may_run_here
+            return self.tracer.run(connection, items, meter, tap, longest=SERVICE_TIME)
+        received, join, encode, pause = self._received, self._join, self._encode, self._pause
+        here, routes, replies = meter.here, meter.routes, meter.replies
         note = None if here else self.note_in_pool
         tally = meter.tally
         if tally is None or tally.server is not self._server:
@@ -121,12 +108,12 @@ class Serving:
             try:
                 if received is not None and type(item) is bytes:
                     reply = received(connection, item)
-                elif isinstance(item, Event):
+                elif type(item) is Event:
                     reply = self._run_event(connection, item)
                 else:
                     meter.route = None  # what goes wrong until the route is found is nobody's
-                    route, message = item if type(item) is tuple else find(item)
-                    if here and not may_run_here(route, connection):
+                    route, message = item if type(item) is tuple else self._find(item)
+                    if here and not self.may_run_here(route, connection):
                         items[done] = (route, message)
                         break
                     meter.route = route
@@ -181,62 +168,6 @@ class Serving:
         meter.replies.clear()
         connection.end(CloseReason.HANDLER, f"serving it failed: {type(exc).__name__}", dropping=True, abort=True)
         return len(items)
-
-    def _run_traced(self, connection: Connection, items: list[Any], meter: Meter, tap: Tap) -> int:
-        """``run`` for a connection that somebody listens to: each message by itself, and told of."""
-        limit = monotonic() + SERVICE_TIME
-        done = 0
-        for item in items:
-            found = self._try_to_find(item)
-            single, led, before = [found], self._leads(connection), connection._close_reason
-            began, started = wall_clock(), monotonic()
-            tap.hold()
-            dropped = connection._dropping and item is not LOST
-            if not self.run(connection, single, meter, traced=True):
-                tap.release()
-                items[done] = single[0]  # it has found its route, which is not for this thread
-                break
-            where = self.elsewhere
-            if led:
-                where = "loop" if self._leads(connection) else "loop, then moved"
-            failed = connection._close_reason in (CloseReason.HANDLER, CloseReason.FRAME) and before is None
-            if not dropped:
-                tap.served(
-                    _bytes_of(item),
-                    time=began,
-                    message=_shown(_decoded, found),
-                    route=_shown(self._name_of, found),
-                    where=where,
-                    milliseconds=round((monotonic() - started) * 1000, 3),
-                    detail=connection._close_detail if failed else None,
-                )
-            tap.release()
-            done += 1
-            blocked = connection._outbox_size > OUTBOX_MARK
-            if done < len(items) and (monotonic() > limit or blocked or self._pause.paused):
-                break
-        return done
-
-    def _try_to_find(self, item: Any) -> Any:
-        """The message with its route, where there are several; itself if that fails, which ``run`` meets again."""
-        if self._received is not None or type(item) is not bytes:
-            return item
-        try:
-            return self._find(item)
-        except Exception:  # noqa: BLE001 - code of the user's
-            return item
-
-    def _name_of(self, item: Any) -> str | None:
-        if not isinstance(item, tuple):
-            return self.handling.name if self._received is not None else None
-        found, _ = item
-        function = describe(found.function)
-        key = next((name for name, route in self.handling.routes() if route is found), None)
-        return function if key is None else f"{key} ({function})"
-
-    @staticmethod
-    def _leads(connection: Connection) -> bool:
-        return not connection._engine.may_wait()
 
     def work(self, connection: Connection) -> bool:
         """Run a stretch of the connection's inbox, on a thread that is not the leader.
@@ -403,31 +334,6 @@ class WrongReplyError(MooringError, TypeError):
 
 def _no_routes(message: bytes) -> Call:
     raise AssertionError("a handler with one route finds none")
-
-
-def _shown(show: Callable[[Any], str | None], item: Any) -> str | None:
-    """What a trace shows of a message; the ``repr`` of what a user's decoder made may raise."""
-    try:
-        return show(item)
-    except Exception as exc:  # noqa: BLE001
-        return f"(cannot be shown: {type(exc).__name__})"
-
-
-def _decoded(item: Any) -> str | None:
-    """What a message became, for a trace; None if it is the bytes themselves."""
-    if isinstance(item, Event):
-        return f"({item.kind})"
-    if isinstance(item, tuple) and not isinstance(item[1], bytes | BadMessage):
-        return f"{item[1]!r:.1000}"
-    return None
-
-
-def _bytes_of(item: Any) -> bytes:
-    """The message as it came; none if it is decoded already, or something else."""
-    message = item[1] if isinstance(item, tuple) else item
-    if isinstance(message, BadMessage):
-        message = message.raw
-    return message if isinstance(message, bytes) else b""
 
 
 def put_back_locked(connection: Connection, items: Iterable[Any]) -> None:

@@ -11,9 +11,10 @@ import threading
 import time
 
 from ..net.connection import Connection
+from ..net.ending import DROP_SIZE
 from ..net.items import CONNECTED, LOST, Item
 from ..net.life import DRAINING, ENDING, LINGERING, CloseReason
-from ..net.loop import RECEIVE_SIZE, Loop
+from ..net.loop import Loop
 from ..net.output import OUTBOX_MARK
 from ..net.waiting_bytes import has_more
 from .epoll import append_to_inbox
@@ -54,7 +55,7 @@ class ThreadPerConnectionModel:
 
     def __init__(self, serving: Serving, loop: Loop, *, inbox_limit: int, name: str) -> None:
         self._serving = serving
-        serving.elsewhere = "thread"
+        serving.tracer.elsewhere = "thread"
         self._loop = loop
         self._inbox_limit = inbox_limit
         self._name = name
@@ -167,7 +168,7 @@ class ThreadPerConnectionModel:
             if connection._input_over:
                 return
             connection._served = True
-        items = self._loop.read(connection, time.monotonic())
+        items = self._loop.input.read(connection, time.monotonic())
         if items:
             append_to_inbox(connection, items)
         self._serve_inbox(connection)
@@ -180,11 +181,11 @@ class ThreadPerConnectionModel:
 
     def _drop_input(self, connection: Connection, baton: threading.Lock) -> None:
         try:
-            data = connection._socket.recv(RECEIVE_SIZE)
+            data = connection._socket.recv(DROP_SIZE)
         except BlockingIOError:
             return
         except OSError:
             data = b""
-        self._loop.post(lambda: self._loop.dropped_input(connection, len(data)))
+        self._loop.post(lambda: self._loop.endings.dropped_input(connection, len(data)))
         if not data:
             baton.acquire()  # the loop ends the connection now

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 
@@ -23,3 +24,8 @@ LOST = Event("lost")
 
 Item: TypeAlias = bytes | Event
 """A message, or something else that happened."""
+
+
+def size_of(items: Iterable[Item]) -> int:
+    """Bytes of the messages among these."""
+    return sum(len(item) for item in items if isinstance(item, bytes))

@@ -17,7 +17,10 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def leader_only(method: Method) -> Method:
-    """Marks what touches the role's state. ``python -X dev`` checks every call; else the mark costs nothing."""
+    """Marks what touches the role's state, which the owner has as ``state``.
+
+    ``python -X dev`` checks every call; else the mark costs nothing.
+    """
     method.leader_only = True  # type: ignore[attr-defined]
     return checked(method) if sys.flags.dev_mode else method
 
@@ -26,9 +29,9 @@ def checked(method: Method) -> Method:
     """The method, which asserts first that its caller leads (or that nobody does, before the start)."""
 
     @functools.wraps(method)
-    def check(loop: Any, *args: Any, **options: Any) -> Any:
-        leader = loop.leader
+    def check(part: Any, *args: Any, **options: Any) -> Any:
+        leader = part.state.leader
         assert leader in (None, threading.get_ident()), f"{method.__name__} called by a thread that does not lead"
-        return method(loop, *args, **options)
+        return method(part, *args, **options)
 
     return cast(Method, check)

@@ -140,13 +140,15 @@ class Output:
     def reply(self, data: bytes) -> None:
         """Send the framed replies of some messages, after replies that are still pending."""
         lock = self._lock
-        with lock:
+        lock.acquire()  # not `with`, whose end takes longer in CPython 3.11 than all of this
+        try:
             free = not (self._writing or self._replies or self._output_over)
-            dropped = False
             if free:
                 self._writing = True
             else:
                 dropped = self._queue_reply_locked(data)
+        finally:
+            lock.release()
         if not free:
             if dropped:
                 self._engine.count_dropped()
@@ -160,10 +162,13 @@ class Output:
         if sent < len(data):
             self._flush(memoryview(data)[sent:])
             return
-        with lock:
+        lock.acquire()
+        try:
             if not (self._outbox or self._watched or self._senders):
                 self._writing = False
                 return
+        finally:
+            lock.release()
         self._flush(b"")
 
     def _queue_reply_locked(self, data: bytes) -> bool:

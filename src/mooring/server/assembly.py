@@ -14,7 +14,8 @@ from ..handler import Handling
 from ..models.epoll import EpollModel
 from ..models.handover import Handover
 from ..models.hybrid import HybridModel
-from ..models.serving import NeverPaused, Serving
+from ..models.pause import NeverPaused
+from ..models.serving import Serving
 from ..models.thread_per_connection import ThreadPerConnectionModel
 from ..net.connection import Connection
 from ..net.connections import Connections
@@ -135,14 +136,14 @@ def assemble(
         join=configuration.framing.join,
         attend=loop.attend,
         pause=pool if configuration.model == "hybrid" else NeverPaused(),
-        rare=loop.rare,
+        rare=loop.state.rare,
     )
     if configuration.model == "hybrid":
         return _with_hybrid_model(loop, serving, name, pool, counts)
     if configuration.model == "epoll":
-        loop.model = EpollModel(serving, loop)
+        loop.state.model = EpollModel(serving, loop)
     else:
-        loop.model = ThreadPerConnectionModel(
+        loop.state.model = ThreadPerConnectionModel(
             serving, loop, inbox_limit=configuration.inbox_limit, name=f"{name}-connection"
         )
     return Assembly(loop, serving, None, lambda: None)
@@ -153,7 +154,9 @@ def _with_hybrid_model(
 ) -> Assembly:
     handover = None
     if serving.handling.blocking is not True:
-        handover = Handover(loop, limit=pool.stats().max_size, name=f"{name}-loop", rare=loop.rare)
-    loop.model = HybridModel(serving, pool, loop, handover)
+        handover = Handover(
+            loop.state, loop.run, limit=pool.stats().max_size, name=f"{name}-loop", rare=loop.state.rare
+        )
+    loop.state.model = HybridModel(serving, pool, loop, handover)
     detach = pool.attach(counts=counts, describe=lambda thread, function, args: serving.describe(thread))
     return Assembly(loop, serving, handover, detach)

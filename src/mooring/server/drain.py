@@ -56,7 +56,7 @@ def wait_for_end(loop: Loop, serving: Serving, ended: threading.Event, timeout: 
 
 def _report_stuck(loop: Loop, serving: Serving, timeout: float) -> None:
     left = loop.unfinished()
-    count = len(left) + len(loop.openings)
+    count = len(left) + len(loop.arrivals.openings)
     logger.warning("stop: %d connections did not end within %g s; they are reset", count, timeout)
     for thread, connection, frame in serving.running():
         stack = "".join(traceback.format_stack(frame)).rstrip()

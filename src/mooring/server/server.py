@@ -306,7 +306,7 @@ class Server:
         assembly = self._assembly
         if self._lifecycle.is_busy_here or assembly is None:
             return self._lifecycle.is_busy_here
-        return assembly.serving.is_here() or not assembly.loop.may_wait()
+        return assembly.serving.is_here() or not assembly.loop.engine.may_wait()
 
     def __enter__(self) -> Self:
         self.start()
@@ -419,7 +419,7 @@ class Server:
         # Until its listeners are closed the loop goes on accepting, and a client that was accepted must be served.
         state, assembly = self.state, self._assembly
         accepts = state is ServerState.RUNNING or state is ServerState.STOPPING
-        if assembly is None or not accepts or (state is ServerState.STOPPING and assembly.loop.may_wait()):
+        if assembly is None or not accepts or (state is ServerState.STOPPING and assembly.loop.engine.may_wait()):
             raise RuntimeError(f"the server is {state}: it takes connections only while it runs")
         return assembly.loop.adopt(sock)
 
@@ -462,7 +462,7 @@ class Server:
             self._tell_acceptor(self._assembly.loop)
 
     def _tell_acceptor(self, loop: Loop) -> None:
-        loop.post(lambda: loop.acceptor.resume(self._accepting.open_addresses()))
+        loop.post(lambda: loop.arrivals.acceptor.resume(self._accepting.open_addresses()))
 
     def reload_tls(self, tls: TLS | None = None) -> None:
         """Read the certificate and its key again: new connections get the new ones, the others keep theirs.
@@ -498,7 +498,7 @@ class Server:
             ValueError: set to less than 1.
         """
         if self._assembly is not None:
-            return self._assembly.loop.max_connections
+            return self._assembly.loop.arrivals.max_connections
         return self._configuration.most_connections
 
     @max_connections.setter
@@ -506,7 +506,7 @@ class Server:
         check_counts(required=True, max_connections=number)
         self._configuration = replace(self._configuration, max_connections=number)
         if self._assembly is not None:
-            self._assembly.loop.max_connections = number
+            self._assembly.loop.arrivals.max_connections = number
 
     @property
     def limits(self) -> Limits:
