@@ -494,7 +494,8 @@ class Loop:
             if connection._requests:
                 items = connection.offer(items)
             self.model.deliver(connection, items)
-            if connection._inbox or connection._replies:
+            replies = connection._replies
+            if connection._inbox or (replies and len(replies) > self._inbox_limit):
                 self._check_load(connection, items)
 
     def _has_more(self, connection: Connection) -> None:
