@@ -163,11 +163,13 @@ class GroupCommit:
             queue = self._queue
             if len(rows) == 1:
                 first = rows[0]
-                line, size = self._line_of(first), most_size(first)
+                line = self._line_of(first) if self._writer_count > 1 else 0
+                size = most_size(first)
             elif len(rows) > queue.row_limit:
                 raise ValueError(f"{len(rows)} rows at once are more than queue_limit {queue.row_limit}")
             else:
-                line, size = self._line_of_all(rows), sum(map(most_size, rows))
+                line = self._line_of_all(rows)
+                size = sum(map(most_size, rows))
             if not self._writers.are_started:
                 self._writers.start()
             queue.put(Entry(rows, pending, size, self._clock() + self._queue_timeout), line)
