@@ -251,3 +251,15 @@ def test_a_batch_is_stored_whole_or_not_at_all_however_the_driver_cuts_it(mariad
         assert [seq for seq, _, _ in stored(store, "a")] == [1000]
         assert add(store, device, Push(1001, batch=items), NOW) is Stored.NEW
         assert len(stored(store, "a")) == 1001
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mysql+mysqldb"])
+def test_a_single_insert_stores_what_came_byte_for_byte_by_either_driver(mariadb_url: str, scheme: str) -> None:
+    data = '{"text":"50 %s 100%% \'quoted\' \\"twice\\" \\\\ back \\u0000 é€😀"}'
+    with open_pool(mariadb_url.replace("mysql://", f"{scheme}://")) as pool:
+        migrations_of(pool).migrate()
+        store = Store(pool)
+        device, _ = log_in(store, "a")
+        assert add(store, device, push(1, data, at=NOW), NOW) is Stored.NEW
+        assert add(store, device, push(1, data, at=NOW), NOW + 1) is Stored.REPEATED
+        assert stored(store, "a") == [(1, to_text(NOW), data)]
