@@ -9,11 +9,12 @@ import msgspec
 import pytest
 
 from mooring.db import ConnectionPool, open_pool
+from mooring.db.group_commit.statements import most_size
 from mooring.gateway.messages import END_OF_TIME, LARGEST_SEQ, Item, Push
 from mooring.gateway.server import migrations_of
 from mooring.gateway.store import Store, TooManyDevices, Unavailable
 from mooring.gateway.tables.devices import Device
-from mooring.gateway.tables.pushes import Stored, rows_of
+from mooring.gateway.tables.pushes import Stored, rows_of, size_of
 from mooring.gateway.times import from_column, to_text
 
 NOW = 1763880000.125
@@ -25,6 +26,16 @@ def raw(data: str) -> msgspec.Raw:
 
 def add(store: Store, device: Device, push: Push, now: float) -> Stored:
     return store.pushes.add(rows_of(device, push, now))
+
+
+@pytest.mark.parametrize("data", ["1", '"' + "\\\\'" * 500 + '"', '"é€😀"', "[" + "1," * 5000 + "1]"])
+def test_rows_are_never_taken_for_smaller_than_they_are_in_a_statement(data: str) -> None:
+    device = Device(2**63 - 1, "a")
+    single = Push(seq=LARGEST_SEQ, data=raw(data), at=END_OF_TIME)
+    batch = Push(seq=1, batch=(Item(raw(data)), Item(raw("0"), END_OF_TIME), Item(raw(data))))
+    for push in (single, batch):
+        rows = rows_of(device, push, NOW)
+        assert size_of(rows) >= sum(map(most_size, rows))
 
 
 def stored(store: Store, name: str, first: int = 1, last: int = LARGEST_SEQ) -> list[tuple[int, str, str]]:
@@ -240,3 +251,15 @@ def test_a_batch_is_stored_whole_or_not_at_all_however_the_driver_cuts_it(mariad
         assert [seq for seq, _, _ in stored(store, "a")] == [1000]
         assert add(store, device, Push(1001, batch=items), NOW) is Stored.NEW
         assert len(stored(store, "a")) == 1001
+
+
+@pytest.mark.parametrize("scheme", ["mysql", "mysql+mysqldb"])
+def test_a_single_insert_stores_what_came_byte_for_byte_by_either_driver(mariadb_url: str, scheme: str) -> None:
+    data = '{"text":"50 %s 100%% \'quoted\' \\"twice\\" \\\\ back \\u0000 é€😀"}'
+    with open_pool(mariadb_url.replace("mysql://", f"{scheme}://")) as pool:
+        migrations_of(pool).migrate()
+        store = Store(pool)
+        device, _ = log_in(store, "a")
+        assert add(store, device, push(1, data, at=NOW), NOW) is Stored.NEW
+        assert add(store, device, push(1, data, at=NOW), NOW + 1) is Stored.REPEATED
+        assert stored(store, "a") == [(1, to_text(NOW), data)]

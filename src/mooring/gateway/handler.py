@@ -233,8 +233,8 @@ class DeviceHandler(ConnectionHandler):
     # push -----------------------------------------------------------------------------------------------------------
 
     def _push(self, push: Push) -> Pending[bytes | None]:
-        device = self._visit_of(push).device
-        return self._gateway.writer.add(rows_of(device, push, time.time()), push, self)
+        visit = self._visit or self._visit_of(push)
+        return self._gateway.writer.add(rows_of(visit.device, push, time.time()), push, self)
 
     def stored(self, push: Push, stored: Stored) -> bytes | None:
         """See Answering."""

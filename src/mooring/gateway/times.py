@@ -17,9 +17,8 @@ def to_text(seconds: float) -> str:
         seconds: 0 up to the end of the year 9999.
     """
     # By whole milliseconds: a float of seconds would round .9995 up to a thousand of them.
-    milliseconds = round(seconds * 1000)
-    whole = milliseconds // 1000
-    return _to_the_second(whole) + _MILLISECONDS[milliseconds - whole * 1000]
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    return _to_the_second(whole) + _MILLISECONDS[milliseconds]
 
 
 @lru_cache(maxsize=256)  # most of what comes in is of the last few seconds

@@ -10,7 +10,7 @@ from ..db import ConnectionPool
 from ..threads import Pending
 from ..threads.pending import Derived
 from .messages import Push
-from .tables.pushes import COLUMNS, KEY, Pushes, Row, Stored
+from .tables.pushes import COLUMNS, KEY, Pushes, Row, Stored, size_of
 from .times import from_column
 
 QUEUE_LIMIT: Final = 50_000
@@ -73,7 +73,7 @@ class GroupCommits:
 
     def add(self, rows: Sequence[Row], push: Push, answering: Answering) -> Pending[Answer]:
         """See Writer."""
-        return self._group.put(rows, Derived(partial(self._answer, rows, push, answering)))
+        return self._group.put(rows, Derived(partial(self._answer, rows, push, answering)), size_of(rows))
 
     def _answer(self, rows: Sequence[Row], push: Push, answering: Answering, exc: BaseException | None) -> Answer:
         is_repeated = bool(self._repeated) and self._take_repeated(rows) == len(rows)

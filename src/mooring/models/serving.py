@@ -6,7 +6,7 @@ import logging
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from functools import partial
 from time import monotonic
 from types import FrameType
@@ -263,7 +263,7 @@ class Serving:
 
     def _take(self, connection: Connection, reply: Any, meter: Meter) -> None:
         """A reply other than plain bytes."""
-        if isinstance(reply, Future) or hasattr(reply, "add_done_callback"):
+        if hasattr(reply, "add_done_callback"):  # a Pending, or a Future
             # What is ready leaves before, so that the places of replies come in the order of their messages.
             if meter.replies:
                 connection.reply(meter.take_replies())

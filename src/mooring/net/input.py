@@ -82,7 +82,8 @@ class Input:
             if connection._requests:
                 items = connection.offer(items)
             state.model.deliver(connection, items)
-            if connection._inbox or connection._replies:
+            replies = connection._replies
+            if connection._inbox or (replies and len(replies) > self._inbox_limit):
                 self._check_load(connection, items)
 
     @leader_only

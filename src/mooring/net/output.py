@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections import deque
+from typing import Any, Final
 
 from ..errors import ConnectionClosed
 from ..threads.blocking import about_to_block
@@ -17,14 +18,22 @@ OUTBOX_MARK = 64 * 1024
 """Bytes: while the outbox holds more, none of the connection's messages is served and it is not read."""
 
 
+NOT_YET: Final = object()
+
+
 class PendingReply:
-    """The place of a reply that is not there yet, in the order of replies; guarded by the stripe."""
+    """The place of a reply in the order of replies.
 
-    __slots__ = ("data", "done")
+    It has one field, which is set once: so it is filled without the stripe, and whoever sees it filled sees the reply.
 
-    def __init__(self, data: bytes | None = None, *, done: bool = False) -> None:
+    Attributes:
+        data: the framed reply; None if there is none after all; NOT_YET while it is pending.
+    """
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: Any = NOT_YET) -> None:
         self.data = data
-        self.done = done
 
 
 class Stall:
@@ -176,7 +185,7 @@ class Output:
         if self._output_over:
             return True
         if self._replies:
-            self._replies.append(PendingReply(data, done=True))
+            self._replies.append(PendingReply(data))
         else:
             self._append_locked(data)
         return False
@@ -192,19 +201,18 @@ class Output:
 
     def settle(self, place: PendingReply, data: bytes | None) -> None:
         """Fill a place (None: no reply). Replies whose turn has come leave, in order; those of one batch together."""
-        with self._lock:
-            place.data = data
-            place.done = True
+        place.data = data
         after_batch(self._send_settled)
 
     def _send_settled(self) -> None:
         with self._lock:
             replies = self._replies
             ready = []
-            while replies and replies[0].done:
-                first = replies.popleft().data
+            while replies and (first := replies[0].data) is not NOT_YET:
+                replies.popleft()
                 if first:
                     ready.append(first)
+            data = ready[0] if len(ready) == 1 else b"".join(ready)
             if self._output_over:
                 dropped, write = len(ready), False
             else:
@@ -212,14 +220,14 @@ class Output:
                 if write:
                     self._writing = True
                 elif ready:
-                    self._append_locked(b"".join(ready))
+                    self._append_locked(data)
             tell = self._watched and not write
         for _ in range(dropped):
             self._engine.count_dropped()
         if ready and not dropped:
-            self._engine.count_sent(len(ready), sum(map(len, ready)))
+            self._engine.count_sent(len(ready), len(data))
         if write:
-            self._flush(b"".join(ready))
+            self._flush(data)
         elif tell:
             self._attend()
 
@@ -254,7 +262,8 @@ class Output:
                 if not outbox:
                     self._writing = False
                     tell = self._watched
-                    senders = self.take_senders_locked()
+                    if self._senders:
+                        senders = self.take_senders_locked()
                     break
                 data = b"".join(outbox)
                 outbox.clear()

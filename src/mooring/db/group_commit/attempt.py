@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from operator import itemgetter
 from typing import Any, Final
 
 from ..driver import Driver, Row
 from ..lease import Lease
 from .comparing import Compare, Stored
-from .queue import Entry
+from .queue import ROWS, SIZE, Entry
 from .statements import Literal, OnDuplicate, Server, Statements, least_size, most_size
 
 MOST_KEYS: Final = 1000
@@ -44,7 +45,7 @@ class Table:
 
     def in_order(self, entries: Sequence[Entry]) -> list[Row]:
         """All rows by ascending key, so that two writers lock them in the same order; equal keys as they came."""
-        rows = [row for entry in entries for row in entry.rows]
+        rows: list[Row] = list(chain.from_iterable(map(ROWS, entries)))
         if self.key and len(rows) > 1:
             try:
                 rows.sort(key=itemgetter(*self.key))
@@ -104,7 +105,7 @@ class Attempt:
         if not rows:
             return Verdict(is_committed=True)
         most_bytes = server.most_bytes - self._table.statements.head_size()
-        fits = sum(entry.size for entry in self._entries) <= most_bytes
+        fits = sum(map(SIZE, self._entries)) <= most_bytes
         chunks = [rows] if fits else list(self._split(rows, most_bytes))
         if len(chunks) > 1 or self._needs_transaction(lease):
             return self._run_in_transaction(lease, server, chunks)
@@ -118,7 +119,7 @@ class Attempt:
         """Whether one statement is not enough: it does not commit, or may have to be taken back."""
         if self._table.driver.dialect != "mysql" or not lease.raw.get_autocommit():
             return True
-        return self._mode == "repeat" and any(len(entry.rows) > 1 for entry in self._entries)
+        return self._mode == "repeat" and max(map(len, map(ROWS, self._entries))) > 1
 
     def _run_in_transaction(self, lease: Lease, server: Server, chunks: list[list[Row]]) -> Verdict:
         literal = self._table.literals(lease.raw)

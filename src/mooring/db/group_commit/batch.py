@@ -13,8 +13,8 @@ from ...errors import CommitUnknown, PoolClosed, PoolError, PoolUnavailable
 from ..contexts import LONGEST_PAUSE, SHORTEST_PAUSE
 from ..driver import Driver
 from .attempt import Attempt, Table, Verdict
-from .queue import Entry, Queue, QueueState
-from .results import Results, rows_of
+from .queue import DEADLINE, Entry, Queue, QueueState, count_rows
+from .results import Results
 from .statements import UNKNOWN_PACKET, OnDuplicate, Server
 from .stats import Tally
 
@@ -108,16 +108,15 @@ class Committer:
             if self._queue.state is QueueState.ABANDONED:
                 self._give_up_closed(part)
             elif not any(entry.rows for entry in part.entries):
-                self._results.settle([(entry, None) for entry in part.entries])  # only marks, or nothing
+                self._results.stored(part.entries)  # only marks, or nothing
             else:
                 todo += reversed(self._try(part))
 
     def _without_late(self, entries: Sequence[Entry]) -> Sequence[Entry]:
         now = self._clock()
-        late = [entry for entry in entries if entry.deadline <= now]
-        if not late:
+        if min(map(DEADLINE, entries)) > now:
             return entries
-        self._results.expire(late)
+        self._results.expire([entry for entry in entries if entry.deadline <= now])
         return [entry for entry in entries if entry.deadline > now]
 
     def _try(self, part: Part) -> list[Part]:
@@ -145,26 +144,35 @@ class Committer:
 
     def _patience(self, part: Part) -> float:
         """Seconds to wait for a connection: not beyond the time when the first entry is given up."""
-        left = min(entry.deadline for entry in part.entries) - self._clock()
+        left: float = min(map(DEADLINE, part.entries)) - self._clock()
         return min(self._pool._ledger.options.timeout, max(left, 0.0))
 
     # --------------------------------------------------------------------------------------------------- verdicts
 
     def _conclude(self, part: Part, verdict: Verdict, seconds: float) -> list[Part]:
-        """The attempt came through: the others than those that differ are stored, if it was committed."""
-        others = part.entries
+        """The attempt came through; returns what is left to do."""
         if verdict.differing or verdict.astray:
-            apart = {id(entry) for entry, _ in verdict.differing} | {id(entry) for entry in verdict.astray}
-            others = [entry for entry in others if id(entry) not in apart]
+            return self._separate(part, verdict, seconds)
+        self._note_commit(part.entries, verdict, seconds)
+        self._results.stored(part.entries)
+        return []
+
+    def _note_commit(self, stored: Sequence[Entry], verdict: Verdict, seconds: float) -> None:
+        rows = count_rows(stored)
+        self._tally.note_commit(rows, seconds)
+        self._results.last_error = None  # what went wrong before is no reason any more
+        if verdict.was_compared:
+            self._tally.note("repeated", rows)
+
+    def _separate(self, part: Part, verdict: Verdict, seconds: float) -> list[Part]:
+        """Some cannot be stored as they are; the others are, if it was committed."""
+        apart = {id(entry) for entry, _ in verdict.differing} | {id(entry) for entry in verdict.astray}
+        others = [entry for entry in part.entries if id(entry) not in apart]
         outcomes: list[tuple[Entry, BaseException | None]] = list(verdict.differing)
-        if verdict.differing:
-            self._tally.note("failed", rows_of(entry for entry, _ in verdict.differing))
+        self._tally.note("failed", count_rows(entry for entry, _ in verdict.differing))
         if verdict.is_committed:
             outcomes += [(entry, None) for entry in others]
-            self._tally.note_commit(rows_of(others), seconds)
-            self._results.last_error = None  # what went wrong before is no reason any more
-            if verdict.was_compared:
-                self._tally.note("repeated", rows_of(others))
+            self._note_commit(others, verdict, seconds)
             others = []
         self._results.settle(outcomes)
         # One astray is inserted plainly, so that the database says what is the matter with it, or takes it.
@@ -221,7 +229,7 @@ class Committer:
         if len(rows) > 1 and not self._concerns_all(exc):
             self._tally.note("bisected", 1, exc)
             return self._halves(part)
-        self._tally.note("failed", rows_of(rows), exc)
+        self._tally.note("failed", count_rows(rows), exc)
         self._results.settle([(entry, exc if entry.rows else None) for entry in entries])
         return []
 

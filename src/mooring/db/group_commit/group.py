@@ -127,7 +127,7 @@ class GroupCommit:
         except Exception as exc:  # noqa: BLE001 - add never raises: whatever it is, the Pending has it
             pending.fail(exc)
             return pending
-        return self.put((values,), pending)
+        return self.put((values,), pending, most_size(values))
 
     def add_many(self, rows: Iterable[Sequence[Any]]) -> Pending[None]:
         """Have rows stored in one commit: all of them or none.
@@ -147,14 +147,15 @@ class GroupCommit:
         if not values:
             pending.complete(None)
             return pending
-        return self.put(values, pending)
+        return self.put(values, pending, sum(map(most_size, values)))
 
-    def put(self, rows: Sequence[Row], pending: Pending[T]) -> Pending[T]:
-        """``add_many`` for a caller who has very many rows: they are taken as they are, and so is the Pending.
+    def put(self, rows: Sequence[Row], pending: Pending[T], size: int) -> Pending[T]:
+        """``add_many`` for a caller who has very many rows: they are taken as they are, and so is all else.
 
         Args:
             rows: at least one; tuples with a value for each column.
             pending: completed with None, or failed, as that of ``add``; a ``Derived`` makes its own result of it.
+            size: bytes that the rows take in a statement, at most: no less than ``most_size`` says.
 
         Returns:
             ``pending``.
@@ -162,12 +163,11 @@ class GroupCommit:
         try:
             queue = self._queue
             if len(rows) == 1:
-                first = rows[0]
-                line, size = self._line_of(first), most_size(first)
+                line = self._line_of(rows[0]) if self._writer_count > 1 else 0
             elif len(rows) > queue.row_limit:
                 raise ValueError(f"{len(rows)} rows at once are more than queue_limit {queue.row_limit}")
             else:
-                line, size = self._line_of_all(rows), sum(map(most_size, rows))
+                line = self._line_of_all(rows)
             if not self._writers.are_started:
                 self._writers.start()
             queue.put(Entry(rows, pending, size, self._clock() + self._queue_timeout), line)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 
 from ...errors import PoolBusy, PoolClosed
 from ...threads.pending import Pending
@@ -33,6 +34,18 @@ class Entry:
         self.size = size
         self.deadline = deadline
         self.is_unknown = False
+
+
+# For ``map``: what is asked of every entry of a batch is asked without a step of Python for each.
+ROWS: Final = attrgetter("rows")
+SIZE: Final = attrgetter("size")
+DEADLINE: Final = attrgetter("deadline")
+PENDING: Final = attrgetter("pending")
+
+
+def count_rows(entries: Iterable[Entry]) -> int:
+    """How many rows they have together."""
+    return sum(map(len, map(ROWS, entries)))
 
 
 class Line:
@@ -200,8 +213,7 @@ class Queue:
 
     def release(self, entries: Sequence[Entry]) -> None:
         """These have their result: their places are free."""
-        rows = sum(len(entry.rows) for entry in entries)
-        size = sum(entry.size for entry in entries)
+        rows, size = count_rows(entries), sum(map(SIZE, entries))
         with self.mutex:
             self.rows -= rows
             self.bytes -= size
@@ -221,8 +233,8 @@ class Queue:
                 if any(entry.deadline <= now for entry in line.entries):
                     late = [entry for entry in line.entries if entry.deadline <= now]
                     line.entries = deque(entry for entry in line.entries if entry.deadline > now)
-                    line.rows -= sum(len(entry.rows) for entry in late)
-                    line.bytes -= sum(entry.size for entry in late)
+                    line.rows -= count_rows(late)
+                    line.bytes -= sum(map(SIZE, late))
                     expired += late
                 following = min(following, min((entry.deadline for entry in line.entries), default=following))
         return expired, following

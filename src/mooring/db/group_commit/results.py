@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ...errors import CommitUnknown, PoolError, PoolUnavailable
-from ...threads.pending import settle_together
-from .queue import Entry, Queue
+from ...threads.pending import complete_together, settle_together
+from .queue import PENDING, Entry, Queue, count_rows
 from .stats import Tally
 
 
@@ -28,6 +28,11 @@ class Results:
         self._label = label
         self.last_error: BaseException | None = None
 
+    def stored(self, entries: Sequence[Entry]) -> None:
+        """All of these are stored, or are marks that have been reached."""
+        self._queue.release(entries)
+        complete_together(map(PENDING, entries))
+
     def settle(self, outcomes: Sequence[tuple[Entry, BaseException | None]]) -> None:
         """These are stored (None) or have failed; a mark has been reached in any case."""
         self._queue.release([entry for entry, _ in outcomes])
@@ -37,16 +42,11 @@ class Results:
         """Have these fail; those that may be stored all the same fail as ``CommitUnknown``."""
         unknown = CommitUnknown(f"{error}; it may have been stored")
         error.__cause__ = unknown.__cause__ = self.last_error
-        self._tally.note("unknown", rows_of(entry for entry in entries if entry.is_unknown))
+        self._tally.note("unknown", count_rows(entry for entry in entries if entry.is_unknown))
         self.settle([(entry, unknown if entry.is_unknown else error) for entry in entries])
 
     def expire(self, entries: Sequence[Entry]) -> None:
         """These have waited for too long."""
-        self._tally.note("expired", rows_of(entries))
+        self._tally.note("expired", count_rows(entries))
         reason = f": {self.last_error}" if self.last_error is not None else ""
         self.give_up(entries, PoolUnavailable(f"{self._label}: not stored in time{reason}"))
-
-
-def rows_of(entries: Iterable[Entry]) -> int:
-    """How many rows they have together."""
-    return sum(len(entry.rows) for entry in entries)

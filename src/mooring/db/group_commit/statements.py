@@ -191,12 +191,14 @@ def most_size(row: Row) -> int:
     size = 3
     for value in row:
         kind = type(value)
-        if kind is str or issubclass(kind, str):
-            size += 4 + (2 * len(value) if value.isascii() else 4 * len(value))
-        elif kind is int or not issubclass(kind, _BYTES):
+        if kind is int:
             size += 40
-        else:
+        elif kind is str or issubclass(kind, str):
+            size += 4 + (2 * len(value) if value.isascii() else 4 * len(value))
+        elif issubclass(kind, _BYTES):
             size += 12 + 2 * len(value)
+        else:
+            size += 40
     return size
 
 

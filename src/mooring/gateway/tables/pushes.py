@@ -18,6 +18,9 @@ HEAD: Final = f"INSERT INTO pushes ({', '.join(COLUMNS)}) VALUES"
 INSERT: Final = f"{HEAD} (%s, %s, %s, %s, %s)"
 PAGE: Final = 1000
 ATTEMPTS: Final = 3
+ROW_SIZE: Final = 200
+"""Bytes of a row in a statement besides its data, at most: two numbers of 20 digits, two times of 23 characters, which
+may all be escaped, quotes and commas."""
 
 
 class Stored(Enum):
@@ -69,6 +72,15 @@ def rows_of(device: Device, push: Push, received_at: float) -> list[Row]:
         Row(device.id, seq, to_text(item.at) if item.at is not None else received, received, bytes(item.data).decode())
         for seq, item in enumerate(push.batch, push.seq)
     ]
+
+
+def size_of(rows: Sequence[Row]) -> int:
+    """Bytes that rows take in a statement, at most: in UTF-8, every one of them escaped. Only data differ in size."""
+    size = ROW_SIZE * len(rows)
+    for row in rows:
+        data = row[4]
+        size += (2 if data.isascii() else 4) * len(data)
+    return size
 
 
 class Pushes:
