@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from click.testing import CliRunner
 
@@ -19,7 +20,9 @@ def run_command(
 
     Not for commands that wait for a signal or import modules of the user: those need ``PythonProcess``.
     """
-    with contextlib.chdir(cwd or "."), logging_as_before():
+    # pytest has switched on faulthandler, and what a command writes to here is no file that it could use.
+    without_faulthandler = mock.patch("faulthandler.enable")
+    with contextlib.chdir(cwd or "."), logging_as_before(), without_faulthandler:
         result = CliRunner().invoke(group, arguments, env=env, prog_name="mooring")
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception

@@ -17,13 +17,6 @@ from mooring.cli import group
 MOORING = ("-m", "mooring")
 
 
-def run_alone(*arguments: str, cwd: Path, returncode: int, env: dict[str, str] | None = None) -> str:
-    """Run a command that imports modules or is made for a process of its own; its output."""
-    with PythonProcess(*MOORING, *arguments, cwd=cwd, env=env) as process:
-        assert process.wait() == returncode, process.output
-        return process.output
-
-
 def test_show_says_what_holds_and_where_it_comes_from(folder: Path) -> None:
     (folder / "mooring.toml").write_text('threads = "1:2"\nbacklog = 7\n')
     env = {"MOORING_THREADS": "3:4", "MOORING_DATABASE": "mysql://app:hunter2@db/meters"}
@@ -92,7 +85,7 @@ def test_the_server_takes_its_settings_from_file_environment_and_command_line(fo
 )
 def test_a_bad_file_ends_with_78_and_one_line_that_says_where(folder: Path, text: str, part: str) -> None:
     (folder / "mooring.toml").write_text(text)
-    shown = run_alone("serve", cwd=folder, returncode=78)
+    shown = run_command("serve", cwd=folder, returncode=78)
     assert part in shown
     assert shown.count("\n") == 1
     assert not (folder / "mooring.db").exists()
@@ -146,7 +139,9 @@ def test_check_finds_everything_that_is_wrong_and_binds_nothing(folder: Path) ->
     (folder / "broken.py").write_text("1 / 0\n")
     env = {"MOORING_LOG__LEVEL": "loud"}
     targets = ("app", "app:nowhere", "app:foreign", "app:missing", "broken")
-    shown = run_alone("check", *targets, cwd=folder, env=env, returncode=78)
+    with PythonProcess(*MOORING, "check", *targets, cwd=folder, env=env) as process:
+        assert process.wait() == 78
+        shown = process.output
     assert "MOORING_LOG__LEVEL: 'loud' is none of debug, info, warning, error" in shown
     assert "nowhere: tcp://no-such-host.invalid:1: " in shown
     assert "nowhere: unix:/no/such/folder/s: the folder /no/such/folder does not exist" in shown
