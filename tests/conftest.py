@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from certificates import Authority
@@ -23,11 +24,31 @@ from fixtures_mariadb import (  # noqa: F401
 from leaks import Leaks
 from serving import connect, serve  # noqa: F401
 
+_SHARED_FOLDER = pytest.StashKey[str]()
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "may_leave_open(reason): descriptors or threads outlive the test; the reason says which and why"
     )
+    from_controller = getattr(config, "workerinput", None)
+    if from_controller is not None:
+        config.stash[_SHARED_FOLDER] = from_controller["shared_folder"]
+        return
+    path = config.stash[_SHARED_FOLDER] = tempfile.mkdtemp(prefix="m-all-", dir="/tmp")
+    config.add_cleanup(lambda: shutil.rmtree(path, ignore_errors=True))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """A process of pytest-xdist is about to be started."""
+    node.workerinput["shared_folder"] = node.config.stash[_SHARED_FOLDER]
+
+
+@pytest.fixture(scope="session")
+def shared_folder(request: pytest.FixtureRequest) -> Path:
+    """A folder of the whole run, the same in all its processes."""
+    return Path(request.config.stash[_SHARED_FOLDER])
 
 
 @pytest.fixture(scope="session", autouse=True)

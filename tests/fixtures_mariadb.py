@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import fcntl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
@@ -15,19 +15,28 @@ from mysql9 import MySQL9, make_mysql9_template, mysql9_root
 _numbers = count(1)
 
 
+def made_once(place: Path, make: Callable[[Path], Path]) -> Path:
+    """What ``make`` makes in an empty folder below ``place``; by the first process of the run that asks for it."""
+    place.mkdir(exist_ok=True)
+    with (place / "made").open("a+") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        made.seek(0)
+        path = made.read()
+        if not path:
+            path = str(make(Path(tempfile.mkdtemp(dir=place))))
+            made.write(path)
+    return Path(path)
+
+
 @pytest.fixture(scope="session")
-def mariadb_template() -> Iterator[Path]:
+def mariadb_template(shared_folder: Path) -> Path:
     """A data folder to make servers from, made once per test run."""
-    folder = Path(tempfile.mkdtemp(prefix="mdb-", dir="/tmp"))
-    try:
-        yield make_template(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return made_once(shared_folder / "mariadb", make_template)
 
 
 @pytest.fixture(scope="session")
 def mariadb(mariadb_template: Path) -> Iterator[MariaDB]:
-    """One server for the whole run; tests neither stop it nor change it outside a database of their own."""
+    """One server for all tests of this process; tests neither stop it nor change it outside a database of their own."""
     with MariaDB(mariadb_template, copy=True) as server:
         yield server
 
@@ -48,18 +57,14 @@ def mariadb_url(mariadb: MariaDB) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def mysql9_template() -> Iterator[Path]:
+def mysql9_template(shared_folder: Path) -> Path:
     """A data folder to make MySQL 9 servers from, made once per test run."""
-    folder = Path(tempfile.mkdtemp(prefix="my9-", dir="/tmp"))
-    try:
-        yield make_mysql9_template(folder, mysql9_root())
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    return made_once(shared_folder / "mysql9", lambda folder: make_mysql9_template(folder, mysql9_root()))
 
 
 @pytest.fixture(scope="session")
 def mysql9(mysql9_template: Path) -> Iterator[MySQL9]:
-    """One MySQL 9 server for the whole run, with users of caching_sha2_password."""
+    """One MySQL 9 server for all tests of this process, with users of caching_sha2_password."""
     with MySQL9(mysql9_template, mysql9_root(), copy=True) as server:
         yield server
 

@@ -7,6 +7,7 @@ nothing is loaded. What a lower row needs of a higher one it gets as a callable 
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -87,6 +88,7 @@ def _absolute(path: Path, node: ast.ImportFrom) -> str:
     return ".".join((*base, node.module)) if node.module else ".".join(base)
 
 
+@functools.cache
 def imports() -> list[Import]:
     """All imports between the parts of the package; ``__init__`` of the whole hands out names and is not a part."""
     found = []

@@ -8,27 +8,22 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from commands import run_command
 from processes import PythonProcess
 
 import mooring
 from mooring.cli import COMMANDS, group
 
 
-def run(*arguments: str, returncode: int = 0, cwd: Path | None = None) -> str:
-    with PythonProcess("-m", "mooring", *arguments, cwd=cwd) as process:
-        assert process.wait() == returncode, process.output
-        return process.output
-
-
 def test_version_says_which_mooring_and_which_python() -> None:
     python = ".".join(map(str, sys.version_info[:3]))
-    assert run("version") == f"mooring {mooring.__version__}, Python {python}\n"
+    assert run_command("version") == f"mooring {mooring.__version__}, Python {python}\n"
 
 
 def test_the_installed_command_is_the_same() -> None:
     command = Path(sys.executable).parent / "mooring"
     shown = subprocess.run([str(command), "version"], capture_output=True, text=True, check=True).stdout
-    assert shown == run("version")
+    assert shown == run_command("version")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -51,13 +46,13 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 
 
 def test_migrations_are_applied_once_and_shown(folder: Path) -> None:
-    assert run("database", "status", cwd=folder).startswith("pending  1 devices_and_pushes")
-    assert run("database", "migrate", cwd=folder).startswith("applied 1 devices_and_pushes, 20")
-    assert "nothing to do" in run("database", "migrate", cwd=folder)
-    assert run("database", "status", cwd=folder).startswith("applied  1 devices_and_pushes, 20")
+    assert run_command("database", "status", cwd=folder).startswith("pending  1 devices_and_pushes")
+    assert run_command("database", "migrate", cwd=folder).startswith("applied 1 devices_and_pushes, 20")
+    assert "nothing to do" in run_command("database", "migrate", cwd=folder)
+    assert run_command("database", "status", cwd=folder).startswith("applied  1 devices_and_pushes, 20")
 
 
 def test_a_database_that_cannot_be_opened_is_one_line_and_3(folder: Path) -> None:
-    shown = run("database", "migrate", "--database", "sqlite:////no/such/folder/x.db", returncode=3)
+    shown = run_command("database", "migrate", "--database", "sqlite:////no/such/folder/x.db", returncode=3)
     assert shown.count("\n") == 1
     assert "create it first" in shown

@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from commands import run_command
 from devices import Device
 from processes import PythonProcess
 
@@ -16,16 +17,10 @@ from mooring.cli import group
 MOORING = ("-m", "mooring")
 
 
-def run(*arguments: str, cwd: Path, returncode: int = 0, env: dict[str, str] | None = None) -> str:
-    with PythonProcess(*MOORING, *arguments, cwd=cwd, env=env) as process:
-        assert process.wait() == returncode, process.output
-        return process.output
-
-
 def test_show_says_what_holds_and_where_it_comes_from(folder: Path) -> None:
     (folder / "mooring.toml").write_text('threads = "1:2"\nbacklog = 7\n')
     env = {"MOORING_THREADS": "3:4", "MOORING_DATABASE": "mysql://app:hunter2@db/meters"}
-    shown = run("config", "show", "--origin", "--log-level", "debug", cwd=folder, env=env)
+    shown = run_command("config", "show", "--origin", "--log-level", "debug", cwd=folder, env=env)
     lines = [re.sub(r" {2,}", "  ", line) for line in shown.splitlines()]
     assert lines[0] == "# read from mooring.toml"
     assert 'threads = "3:4"  # environment MOORING_THREADS' in lines
@@ -37,18 +32,18 @@ def test_show_says_what_holds_and_where_it_comes_from(folder: Path) -> None:
 
 
 def test_show_lists_the_problems_behind(folder: Path) -> None:
-    shown = run("config", "show", cwd=folder, env={"MOORING_THREDS": "1"}, returncode=78)
+    shown = run_command("config", "show", cwd=folder, env={"MOORING_THREDS": "1"}, returncode=78)
     assert "mooring: MOORING_THREDS: there is no setting MOORING_THREDS; did you mean MOORING_THREADS?" in shown
     assert "drain_timeout" in shown
 
 
 def test_init_writes_a_file_once_and_check_finds_it_good(folder: Path) -> None:
-    assert run("config", "init", cwd=folder).startswith("wrote mooring.toml")
-    assert "--force overwrites it" in run("config", "init", cwd=folder, returncode=1)
-    run("config", "init", "--force", cwd=folder)
-    assert "settings: mooring.toml, no problem found" in run("check", cwd=folder)
-    assert run("config", "init", "-", cwd=folder) == (folder / "mooring.toml").read_text()
-    assert "No such file or directory" in run("config", "init", "no/such/folder", cwd=folder, returncode=1)
+    assert run_command("config", "init", cwd=folder).startswith("wrote mooring.toml")
+    assert "--force overwrites it" in run_command("config", "init", cwd=folder, returncode=1)
+    run_command("config", "init", "--force", cwd=folder)
+    assert "settings: mooring.toml, no problem found" in run_command("check", cwd=folder)
+    assert run_command("config", "init", "-", cwd=folder) == (folder / "mooring.toml").read_text()
+    assert "No such file or directory" in run_command("config", "init", "no/such/folder", cwd=folder, returncode=1)
 
 
 def test_every_option_of_serve_shows_its_variable() -> None:
@@ -90,7 +85,7 @@ def test_the_server_takes_its_settings_from_file_environment_and_command_line(fo
 )
 def test_a_bad_file_ends_with_78_and_one_line_that_says_where(folder: Path, text: str, part: str) -> None:
     (folder / "mooring.toml").write_text(text)
-    shown = run("serve", cwd=folder, returncode=78)
+    shown = run_command("serve", cwd=folder, returncode=78)
     assert part in shown
     assert shown.count("\n") == 1
     assert not (folder / "mooring.db").exists()
@@ -119,12 +114,12 @@ def test_a_secret_file_opens_the_database(folder: Path) -> None:
 
 def test_the_database_commands_use_the_database_of_the_settings(folder: Path) -> None:
     (folder / "mooring.toml").write_text('database = "sqlite:///of_the_file.db"\n')
-    run("database", "migrate", cwd=folder)
-    run("database", "migrate", cwd=folder, env={"MOORING_DATABASE": "sqlite:///of_the_environment.db"})
+    run_command("database", "migrate", cwd=folder)
+    run_command("database", "migrate", cwd=folder, env={"MOORING_DATABASE": "sqlite:///of_the_environment.db"})
     assert {path.name for path in folder.glob("*.db")} == {"of_the_file.db", "of_the_environment.db"}
-    assert "MOORING_DATABASE__URL" in run("database", "migrate", "--help", cwd=folder)
+    assert "MOORING_DATABASE__URL" in run_command("database", "migrate", "--help", cwd=folder)
     (folder / "mooring.toml").write_text("thraeds = 1\n")
-    assert "did you mean threads?" in run("database", "migrate", cwd=folder, returncode=78)
+    assert "did you mean threads?" in run_command("database", "migrate", cwd=folder, returncode=78)
 
 
 CHECKED = """
@@ -144,7 +139,9 @@ def test_check_finds_everything_that_is_wrong_and_binds_nothing(folder: Path) ->
     (folder / "broken.py").write_text("1 / 0\n")
     env = {"MOORING_LOG__LEVEL": "loud"}
     targets = ("app", "app:nowhere", "app:foreign", "app:missing", "broken")
-    shown = run("check", *targets, cwd=folder, env=env, returncode=78)
+    with PythonProcess(*MOORING, "check", *targets, cwd=folder, env=env) as process:
+        assert process.wait() == 78
+        shown = process.output
     assert "MOORING_LOG__LEVEL: 'loud' is none of debug, info, warning, error" in shown
     assert "nowhere: tcp://no-such-host.invalid:1: " in shown
     assert "nowhere: unix:/no/such/folder/s: the folder /no/such/folder does not exist" in shown
@@ -161,17 +158,19 @@ def test_check_finds_everything_that_is_wrong_and_binds_nothing(folder: Path) ->
 def test_check_says_what_would_be_served(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:  # as if the server ran already
         port = taken.getsockname()[1]
-        shown = run("check", "--bind", f"tcp://127.0.0.1:{port}", cwd=folder)
+        shown = run_command("check", "--bind", f"tcp://127.0.0.1:{port}", cwd=folder)
     assert f"listening on tcp://127.0.0.1:{port}, storing into sqlite:///mooring.db" in shown
     assert "no problem found; --probe tries the database" in shown
     assert not list(folder.iterdir())
 
 
 def test_check_tries_the_database_if_it_is_asked_to(folder: Path, mariadb_url: str) -> None:
-    assert "no problem found\n" in run("check", "--probe", "--database", mariadb_url, cwd=folder)
+    assert "no problem found\n" in run_command("check", "--probe", "--database", mariadb_url, cwd=folder)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    shown = run("check", "--probe", "--database", f"mysql://u:hunter2@127.0.0.1:{port}/d", cwd=folder, returncode=78)
+    shown = run_command(
+        "check", "--probe", "--database", f"mysql://u:hunter2@127.0.0.1:{port}/d", cwd=folder, returncode=78
+    )
     assert "onnection refused" in shown
     assert "hunter2" not in shown
     assert shown.endswith("1 problem\n")
@@ -179,7 +178,7 @@ def test_check_tries_the_database_if_it_is_asked_to(folder: Path, mariadb_url: s
 
 def test_show_is_toml_that_the_server_takes_again(folder: Path) -> None:
     env = {"MOORING_THREADS": "3:4", "MOORING_BIND": "tcp://127.0.0.1:0"}
-    (folder / "mooring.toml").write_text(run("config", "show", cwd=folder, env=env))
-    again = run("config", "show", "--origin", cwd=folder)
+    (folder / "mooring.toml").write_text(run_command("config", "show", cwd=folder, env=env))
+    again = run_command("config", "show", "--origin", cwd=folder)
     assert re.search(r'^bind = \["tcp://127.0.0.1:0"\] +# mooring.toml:\d+$', again, re.MULTILINE)
     assert json.dumps("3:4") in again

@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 import msgspec
 import pytest
+from commands import run_command
 from processes import PythonProcess
 
 from mooring.cli.options import duration
@@ -32,10 +33,7 @@ def gateway(url: str) -> Iterator[Gateway]:
 
 
 def run(url: str, *arguments: str, returncode: int = 0) -> str:
-    with PythonProcess("-m", "mooring", *arguments, "--database", url) as process:
-        assert process.wait() == returncode, process.output
-        assert "Traceback" not in process.output
-        return process.output
+    return run_command(*arguments, "--database", url, returncode=returncode)
 
 
 def test_a_token_is_printed_once_lets_its_device_in_and_is_taken_away(url: str) -> None:

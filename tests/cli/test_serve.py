@@ -12,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from commands import run_command
 from devices import Device
 from processes import PythonProcess
 
@@ -163,16 +164,25 @@ def test_several_targets_and_a_factory(folder: Path) -> None:
         (["--database", "postgresql://x/y"], "unknown scheme"),
         (["--max-connections", "0"], "a whole number >= 1"),
         (["--app-dir", "."], "name one"),
+        (["--files", "/no/such/folder"], "must be a directory"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_right(folder: Path, arguments: list[str], part: str) -> None:
+    assert part in run_command("serve", *arguments, cwd=folder, returncode=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
         (["app", "app"], "named twice"),
         (["app", "app:other", "--bind", "tcp://127.0.0.1:0"], "one address"),
         (["app", "--auth", "none"], "--auth is the gateway's"),
         (["app", "--codec", "app:server"], "--codec is the gateway's"),
         (["--codec", "app:server"], "object with framing, heartbeat, decode and encode"),
-        (["--files", "/no/such/folder"], "must be a directory"),
         (["app:other", "--heartbeat", "3"], "no message to send"),
     ],
 )
-def test_wrong_usage_ends_with_2_and_says_what_is_right(folder: Path, arguments: list[str], part: str) -> None:
+def test_wrong_usage_of_a_target_ends_with_2_too(folder: Path, arguments: list[str], part: str) -> None:
     (folder / "app.py").write_text(ECHO)
     with PythonProcess(*SERVE, *arguments, cwd=folder) as process:
         assert process.wait() == 2

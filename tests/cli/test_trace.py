@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import run_command
 from processes import PythonProcess
 
 from mooring import Client, Connection, Server
@@ -79,9 +80,8 @@ def token_file(folder: Path) -> str:
 
 def traced(side: AdminSide, token_file: str, *arguments: str, returncode: int = 0) -> str:
     where = ("--url", side.url, "--token-file", token_file)
-    with PythonProcess(*TRACE, *arguments, *where, env={"XDG_RUNTIME_DIR": str(Path(token_file).parent)}) as process:
-        assert process.wait() == returncode, process.output
-        return process.output
+    env = {"XDG_RUNTIME_DIR": str(Path(token_file).parent)}
+    return run_command("trace", *arguments, *where, env=env, returncode=returncode)
 
 
 def echo(connection: Connection, message: bytes) -> bytes:

@@ -60,14 +60,14 @@ def frames(client: AdminClient, target: str, seconds: float) -> Iterator[dict[st
     try:
         path = f"/api/v1/trace?{urlencode({**meant, 'seconds': f'{seconds:g}'})}"
         connection.request("GET", path, headers={"Authorization": f"Bearer {client.token}"})
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise Failed(_refusal(answer, client.url))
-        for event, data in _events(answer):
-            if event == "end":
-                return
-            if event == "frame":
-                yield json.loads(data)
+        with connection.getresponse() as answer:
+            if answer.status != 200:
+                raise Failed(_refusal(answer, client.url))
+            for event, data in _events(answer):
+                if event == "end":
+                    return
+                if event == "frame":
+                    yield json.loads(data)
         raise Failed(f"{client.url}: the stream broke off; has the server ended?")
     except (OSError, http.client.HTTPException, ValueError) as exc:
         raise Failed(f"{client.url}: {exc}; does the server run?") from exc

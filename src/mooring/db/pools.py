@@ -10,7 +10,6 @@ from typing import Any
 from .credentials import Password
 from .driver import Driver
 from .events import PoolEvent
-from .mysql import MySQLDriver
 from .options import PoolOptions
 from .pool import ConnectionPool
 from .sqlite import SQLiteDriver
@@ -176,6 +175,8 @@ def open_pool(url: str | DatabaseURL, **options: Any) -> ConnectionPool:
 def _mysql_driver(url: DatabaseURL, password: Password, autocommit: bool, options: PoolOptions) -> Driver:
     reset = options.reset_on_return
     if url.scheme not in MYSQLDB_SCHEMES:
+        from .mysql import MySQLDriver  # PyMySQL with its cryptography is a quarter of what a command would load
+
         return MySQLDriver(url, password=password, autocommit=autocommit, reset_on_return=reset)
     from .mysqldb import MySQLdbDriver  # an extra: imported when it is asked for
 
