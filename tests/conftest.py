@@ -86,7 +86,7 @@ def nothing_is_left_over(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     """Clients of tests rarely end their side, and a second for each of them would be most of the suite's time."""
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.1)
+    monkeypatch.setattr("mooring.net.deadlines.timeouts.LINGER_TIMEOUT", 0.1)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from mooring import Client, CloseReason, ConnectionClosed, ConnectionHandler, FrameError, Router, Server
 from mooring.handler import check_signature, describe
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 
 HERE = "tcp://127.0.0.1:0"
 

@@ -13,7 +13,7 @@ from serving import READERS, Connect, Serve, ended
 from waiting import wait_until
 
 from mooring import CloseReason, ConnectionClosed, Heartbeat
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 
 
 @pytest.fixture(params=READERS)

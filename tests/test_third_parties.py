@@ -47,7 +47,7 @@ def who(connection: Connection, message: bytes) -> bytes:
 @pytest.fixture
 def announced() -> Any:
     """What a server needs to know of the haproxy in front of it."""
-    module = pytest.importorskip("mooring.net.proxy_protocol", reason="the PROXY protocol is not in this tree yet")
+    module = pytest.importorskip("mooring.net.proxy.protocol", reason="the PROXY protocol is not in this tree yet")
     return module.ProxyProtocol(2, trusted="127.0.0.1/32")
 
 

@@ -13,10 +13,10 @@ from waiting import wait_until
 
 from mooring import Client, Connection, ConnectionHandler, Router, Server, blocking
 from mooring.framing import LengthPrefixed
-from mooring.net.connections import Connections
-from mooring.net.listeners import AT_ONCE, MOST_CANDIDATES, MOST_LISTENERS, Listeners, Listening
-from mooring.net.tap import MOST_BYTES, MOST_HELD, TalkingSocket
-from mooring.net.trace_event import TraceEvent
+from mooring.net.connection.connections import Connections
+from mooring.net.tapping.listeners import AT_ONCE, MOST_CANDIDATES, MOST_LISTENERS, Listeners, Listening
+from mooring.net.tapping.tap import MOST_BYTES, MOST_HELD, TalkingSocket
+from mooring.net.tapping.trace_event import TraceEvent
 from mooring.tracing import Trace, whom
 
 MODELS = ("hybrid", "epoll", "threads")

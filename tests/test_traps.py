@@ -29,7 +29,7 @@ from waiting import wait_until
 
 from mooring import Client, CloseReason, FrameError, Heartbeat, Router, Server
 from mooring.framing import Raw
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 
 HERE = "tcp://127.0.0.1:0"
 RESET = struct.pack("ii", 1, 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mooring.net.proxy_header import LARGEST_V1, LARGEST_V2, ProxyHeader, ProxyHeaderError, parse_header
+from mooring.net.proxy.header import LARGEST_V1, LARGEST_V2, ProxyHeader, ProxyHeaderError, parse_header
 
 LARGEST = {1: LARGEST_V1, 2: LARGEST_V2}
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from fuzz.choices import Choices
 from fuzz.targets import Check
-from mooring.net.tls_records import Records
-from mooring.net.tls_socket import MOST_ANSWERS, NothingYet, NoTLS, TLSSocket
+from mooring.net.tls.layer import MOST_ANSWERS, NothingYet, NoTLS, TLSSocket
+from mooring.net.tls.records import Records
 
 TESTS = str(Path(__file__).parents[2] / "tests")
 MOST = 20_000

@@ -27,12 +27,12 @@ from .errors import (
 from .handler import ConnectionHandler, Reply, Router
 from .heartbeat import Heartbeat
 from .net.address import Address
-from .net.connection import Connection
-from .net.connections import Connections
-from .net.life import CloseReason
-from .net.limits import Limits
-from .net.proxy_protocol import ProxyProtocol
-from .net.tls import TLS, PeerCertificate
+from .net.connection.connection import Connection
+from .net.connection.connections import Connections
+from .net.connection.life import CloseReason
+from .net.limits.limits import Limits
+from .net.proxy.protocol import ProxyProtocol
+from .net.tls.context import TLS, PeerCertificate
 from .server import Handler, Server, ServerState, ServerStats, run
 from .threads import Pending, blocking
 

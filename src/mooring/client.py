@@ -13,7 +13,7 @@ from typing import Self, cast
 from .errors import ConnectionClosed, FrameError
 from .framing import Framing, Lines
 from .net.address import Address, parse_address
-from .net.tls_client import ClientTLS, TLSClientSocket, client_context
+from .net.tls.client import ClientTLS, TLSClientSocket, client_context
 
 RECEIVE_SIZE = 64 * 1024
 

@@ -9,8 +9,8 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from .errors import FrameError
-from .net.connection import Connection
-from .net.life import CloseReason
+from .net.connection.connection import Connection
+from .net.connection.life import CloseReason
 from .threads import Pending
 
 Reply: TypeAlias = bytes | Pending[bytes | None] | Future[bytes] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .net.connection import Connection
+from .net.connection.connection import Connection
 
 SPREAD = 0.1
 """Beats of different connections are spread by this share of the interval, so that they do not come all at once."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from .net.trace_event import TraceEvent
+from .net.tapping.trace_event import TraceEvent
 
 if TYPE_CHECKING:
     from .server import Server

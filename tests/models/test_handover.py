@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from mooring.models import handover as handover_module
 from mooring.models.handover import SPARES_KEPT, Handover, LoopThread
-from mooring.net.leading import RoleLost
+from mooring.net.loop.leading import RoleLost
 from mooring.net.rare import RareLog
 from mooring.threads.blocking import about_to_block, blocking
 

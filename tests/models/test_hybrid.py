@@ -33,8 +33,8 @@ from mooring.handler import KEYS_KEPT, Handling
 from mooring.models.hybrid import HybridModel
 from mooring.models.pause import NeverPaused
 from mooring.models.serving import MESSAGES_PER_SERVICE, Serving
-from mooring.net.items import LOST
-from mooring.net.loop import Loop
+from mooring.net.connection.items import LOST
+from mooring.net.loop.loop import Loop
 
 # A thread of ours may be descheduled in the middle of a quick call, which then counts as late and may cost it the
 # loop. So what is said of where calls run is said of most of them.

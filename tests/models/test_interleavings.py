@@ -25,7 +25,7 @@ from mooring.models.epoll import EpollModel, append_to_inbox
 from mooring.models.handover import Handover, LoopThread
 from mooring.models.pause import NeverPaused
 from mooring.models.serving import Serving
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 
 Step = tuple[Any, ...]
 """What an actor yields: (name, whatever of its own matters later ..., whether it can go on, or None for always)."""

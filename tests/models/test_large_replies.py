@@ -10,8 +10,8 @@ from places import Place
 from waiting import wait_until
 
 from mooring import Connection, Router
-from mooring.net.listener import UNSENT_LIMIT
-from mooring.net.output import OUTBOX_MARK
+from mooring.net.accepting.listener import UNSENT_LIMIT
+from mooring.net.connection.output import OUTBOX_MARK
 
 SIZE = 16_384
 QUESTIONS = 2000

@@ -21,17 +21,17 @@ from waiting import wait_until
 
 from mooring import Connection, ConnectionClosed, Server, blocking
 from mooring.models.hybrid import HybridModel
-from mooring.net.arrivals import Arrivals
-from mooring.net.descriptors import Descriptors
-from mooring.net.ending import Endings
-from mooring.net.flow import Flow
-from mooring.net.input import Input
-from mooring.net.loop import Loop
-from mooring.net.mailbox import Mailbox
+from mooring.net.accepting.arrivals import Arrivals
+from mooring.net.deadlines.timekeeper import Timekeeper
+from mooring.net.deadlines.timers import Timers
+from mooring.net.loop.descriptors import Descriptors
+from mooring.net.loop.ending import Endings
+from mooring.net.loop.flow import Flow
+from mooring.net.loop.input import Input
+from mooring.net.loop.loop import Loop
+from mooring.net.loop.mailbox import Mailbox
+from mooring.net.loop.state import State
 from mooring.net.rare import RareLog
-from mooring.net.state import State
-from mooring.net.timekeeper import Timekeeper
-from mooring.net.timers import Timers
 from mooring.threads import ThreadPool
 
 SECONDS = 2.0

@@ -10,7 +10,7 @@ from waiting import wait_until
 
 from mooring import Client, CloseReason, Connection, ConnectionHandler, Server
 from mooring.models.serving import Serving
-from mooring.net.items import LOST
+from mooring.net.connection.items import LOST
 
 
 def test_a_thread_that_takes_the_end_together_with_messages_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,8 +10,8 @@ import pytest
 from clock import Clock
 
 from mooring.framing import Lines
-from mooring.net.connection import Connection
-from mooring.net.connections import Connections
+from mooring.net.connection.connection import Connection
+from mooring.net.connection.connections import Connections
 
 
 class Engine:

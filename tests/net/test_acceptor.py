@@ -16,12 +16,12 @@ from processes import PythonProcess
 from waiting import wait_until
 
 from mooring import Client, ConnectionClosed, Server
-from mooring.net.acceptor import ACCEPTS_PER_TURN, PACE_STEP, Acceptor
+from mooring.net.accepting.acceptor import ACCEPTS_PER_TURN, PACE_STEP, Acceptor
+from mooring.net.accepting.listener import Listener
 from mooring.net.address import Address
-from mooring.net.connection import Connection
-from mooring.net.gate import Gate
-from mooring.net.limits import Limits
-from mooring.net.listener import Listener
+from mooring.net.connection.connection import Connection
+from mooring.net.limits.gate import Gate
+from mooring.net.limits.limits import Limits
 from mooring.net.rare import RareLog
 
 
@@ -181,7 +181,7 @@ def test_a_reserve_that_could_not_be_taken_again_is_taken_when_there_is_room(
 ) -> None:
     bench.socket.script = [errno.EMFILE, errno.EMFILE]
     with monkeypatch.context() as patch:
-        patch.setattr("mooring.net.acceptor._open_reserve", lambda: None)
+        patch.setattr("mooring.net.accepting.acceptor._open_reserve", lambda: None)
         bench.ready()
     assert bench.acceptor._reserve is None
     bench.rest()
@@ -409,7 +409,7 @@ def test_a_server_can_be_started_without_accepting() -> None:
 def test_the_first_message_deadline_of_a_client_that_waited_counts_from_its_acceptance(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.05)
+    monkeypatch.setattr("mooring.net.deadlines.timeouts.LINGER_TIMEOUT", 0.05)
     server = Server(echo, bind="tcp://127.0.0.1:0", first_message_timeout=0.2)
     server.suspend_accepting()
     with server, Client(server.addresses[0]) as silent:

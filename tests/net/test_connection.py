@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mooring.net.life import CloseReason
+from mooring.net.connection.life import CloseReason
 
 # The end --------------------------------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from mooring import ConnectionClosed
-from mooring.net.connection import Connection
-from mooring.net.life import ENDING, CloseReason
+from mooring.net.connection.connection import Connection
+from mooring.net.connection.life import ENDING, CloseReason
 
 
 def test_identify_enters_the_name_and_closes_the_older_one(pairs: Any, engine: Any) -> None:

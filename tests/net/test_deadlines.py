@@ -6,7 +6,7 @@ import math
 import random
 import weakref
 
-from mooring.net.deadlines import LONGEST_LOOK, TICK, DeadlineRing
+from mooring.net.deadlines.ring import LONGEST_LOOK, TICK, DeadlineRing
 
 
 class Entry:

@@ -13,7 +13,7 @@ from waiting import wait_until
 
 from mooring import Client, CloseReason, Connection, ConnectionClosed, Limits, Server
 from mooring.framing import Lines
-from mooring.net.gate import Gate
+from mooring.net.limits.gate import Gate
 
 Serve = Callable[..., Server]
 

@@ -12,11 +12,11 @@ import pytest
 from clock import Clock
 
 from mooring import Limits, ProxyProtocol, Server
-from mooring.net import address_lines, strikes
 from mooring.net.address import pack_sockaddr
-from mooring.net.address_lines import AddressLines
-from mooring.net.gate import Gate
-from mooring.net.refusals import Refusal
+from mooring.net.limits import address_lines, strikes
+from mooring.net.limits.address_lines import AddressLines
+from mooring.net.limits.gate import Gate
+from mooring.net.limits.refusals import Refusal
 
 
 def packed(host: str, port: int = 5) -> Any:

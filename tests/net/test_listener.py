@@ -15,8 +15,8 @@ import pytest
 from processes import run_python
 
 from mooring import BindError, Client, Server
+from mooring.net.accepting.listener import Listener, open_listeners
 from mooring.net.address import parse_address
-from mooring.net.listener import Listener, open_listeners
 
 Open = Callable[..., Sequence[Listener]]
 

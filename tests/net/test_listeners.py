@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from mooring import Client, Connection, Server
-from mooring.net.connections import Connections
-from mooring.net.tap import Tap
+from mooring.net.connection.connections import Connections
+from mooring.net.tapping.tap import Tap
 
 
 class Leaving:

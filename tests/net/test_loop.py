@@ -18,7 +18,7 @@ from waiting import wait_until
 
 from mooring import Client, CloseReason, ConnectionClosed, ConnectionHandler, Heartbeat, MooringError, Server
 from mooring.framing import Raw
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 
 
 @pytest.fixture(params=READERS)
@@ -296,7 +296,7 @@ def test_a_connected_socket_from_elsewhere_is_served(serve: Serve, model: str) -
 
 
 def test_no_request_is_lost_whoever_posts_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mooring.net.loop.LONGEST_POLL", 60.0)  # the net that would hide a lost wake-up
+    monkeypatch.setattr("mooring.net.loop.loop.LONGEST_POLL", 60.0)  # the net that would hide a lost wake-up
     loop = serve()._loop
     assert loop is not None
     done: list[int] = []

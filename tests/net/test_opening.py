@@ -15,8 +15,8 @@ from forks import in_child
 from waiting import wait_until
 
 from mooring import Client, Connection, Limits, Server
-from mooring.net import opening as module
-from mooring.net.opening import IN, OUT, OpeningFailed, Openings, Stage
+from mooring.net.accepting import opening as module
+from mooring.net.accepting.opening import IN, OUT, OpeningFailed, Openings, Stage
 from mooring.net.rare import RareLog
 
 

@@ -11,8 +11,8 @@ import pytest
 from waiting import wait_until
 
 from mooring import ConnectionClosed
-from mooring.net.connection import Connection
-from mooring.net.life import CloseReason
+from mooring.net.connection.connection import Connection
+from mooring.net.connection.life import CloseReason
 from mooring.threads.pending import Pending, complete_together
 
 

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mooring.net.address import Address, unpack_address
-from mooring.net.proxy_header import (
+from mooring.net.proxy.header import (
     LARGEST_V1,
     LARGEST_V2,
     SIGNATURE,

@@ -19,7 +19,7 @@ from waiting import wait_until
 
 from mooring import TLS, Client, Connection, Limits, ProxyProtocol, Server
 from mooring.framing import Framing, LengthPrefixed, Lines
-from mooring.net.proxy_header import SIGNATURE
+from mooring.net.proxy.header import SIGNATURE
 
 CLIENT = "203.0.113.9"
 EVERYBODY = ("127.0.0.0/8", "::1")

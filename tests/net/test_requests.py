@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from mooring.net.items import CONNECTED
-from mooring.net.requests import Request, Requests
+from mooring.net.connection.items import CONNECTED
+from mooring.net.connection.requests import Request, Requests
 
 
 @pytest.fixture

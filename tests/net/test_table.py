@@ -4,7 +4,7 @@ import sys
 import threading
 from typing import Any
 
-from mooring.net.table import ConnectionTable
+from mooring.net.loop.table import ConnectionTable
 
 
 def test_a_connection_is_found_by_its_descriptor_until_it_is_taken_out(pairs: Any) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from mooring.net.connection import Connection
-from mooring.net.life import CLOSED, DRAINING, ENDING, LINGERING, CloseReason, Ending
-from mooring.net.output import Stall
-from mooring.net.partial import Partial
-from mooring.net.timeouts import LINGER_TIMEOUT, Timeouts, judge
+from mooring.net.connection.connection import Connection
+from mooring.net.connection.life import CLOSED, DRAINING, ENDING, LINGERING, CloseReason, Ending
+from mooring.net.connection.output import Stall
+from mooring.net.connection.partial import Partial
+from mooring.net.deadlines.timeouts import LINGER_TIMEOUT, Timeouts, judge
 
 NONE = Timeouts(first_message=None, idle=None, heartbeat=None, frame=None, write=30.0, close=5.0)
 
@@ -124,7 +124,7 @@ def test_the_drain_of_a_stop_has_only_the_deadline_of_the_stop(connection: Conne
 
 
 def test_lingering_ends_after_a_second_in_order(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", LINGER_TIMEOUT)
+    monkeypatch.setattr("mooring.net.deadlines.timeouts.LINGER_TIMEOUT", LINGER_TIMEOUT)
     connection._phase, connection._close_reason, connection._ending = LINGERING, CloseReason.LOCAL, Ending(1000.0)
     assert judge(connection, NONE, 1000.9) == (None, 1000.0 + LINGER_TIMEOUT)
     assert passed(connection, NONE, 1001.0) == (CloseReason.LOCAL, "", False)

@@ -24,7 +24,7 @@ from waiting import wait_until
 
 from mooring import TLS, BindError, Client, CloseReason, Connection, ConnectionClosed, Server
 from mooring.framing import LengthPrefixed, Lines
-from mooring.net.tls_client import TLSClientSocket
+from mooring.net.tls.client import TLSClientSocket
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -41,7 +41,7 @@ def model(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def short_linger(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mooring.net.timeouts.LINGER_TIMEOUT", 0.1)
+    monkeypatch.setattr("mooring.net.deadlines.timeouts.LINGER_TIMEOUT", 0.1)
 
 
 class Serve:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mooring.net.token_bucket import BucketTable, TokenBucket
+from mooring.net.limits.token_bucket import BucketTable, TokenBucket
 
 
 def test_a_bucket_gives_its_burst_at_once_and_then_its_rate() -> None:

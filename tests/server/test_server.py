@@ -14,7 +14,7 @@ from waiting import wait_until
 
 from mooring import BindError, Client, CloseReason, ConnectionClosed, ConnectionHandler, Heartbeat, Server, ServerState
 from mooring.framing import Lines
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 from mooring.threads import ThreadPool
 
 HERE = "tcp://127.0.0.1:0"

@@ -12,7 +12,7 @@ import msgspec
 
 from ..db import ConnectionPool
 from ..errors import ConnectionClosed, FrameError, MooringError
-from ..net.connection import Connection
+from ..net.connection.connection import Connection
 from ..server import Server, ServerState
 from .bodies import Drain
 from .refusal import Refused

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from ..net.connection import Connection
-from ..net.tcp_info import tcp_info
+from ..net.connection.connection import Connection
+from ..net.connection.tcp_info import tcp_info
 from . import records
 from .table import row
 from .watched import WatchedServer

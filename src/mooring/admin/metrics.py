@@ -15,8 +15,8 @@ from prometheus_client.registry import Collector
 
 from ..db.durations import Durations
 from ..db.stats import PoolStats
-from ..net.life import CloseReason
-from ..net.refusals import Refusal
+from ..net.connection.life import CloseReason
+from ..net.limits.refusals import Refusal
 from ..server import ServerStats
 from ..threads.histogram import Histogram
 from .process import ProcessMeter

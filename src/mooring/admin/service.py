@@ -12,7 +12,7 @@ from typing import Any, Final
 import uvicorn
 
 from ..errors import MooringError
-from ..net.connection import Connection
+from ..net.connection.connection import Connection
 from ..server import Server
 from .api import Api
 from .app import Health, Pages, make_app

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from ..net.connection import Connection
+from ..net.connection.connection import Connection
 from .pick import Between, First, pick
 from .records import Row, Table
 from .slices import CHUNK, Slices

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..db.stats import PoolStats
-from ..net.connection import Connection
-from ..net.life import CloseReason
+from ..net.connection.connection import Connection
+from ..net.connection.life import CloseReason
 from ..server import Server, ServerState, ServerStats
 from . import records
 from .numbers import (

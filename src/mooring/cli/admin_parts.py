@@ -13,7 +13,7 @@ from ..gateway.errors import ErrorCode
 from ..gateway.handler import DeviceHandler
 from ..gateway.messages import END_OF_TIME
 from ..gateway.server import Gateway
-from ..net.connection import Connection
+from ..net.connection.connection import Connection
 from ..server import Server
 from ..tracing import listen_to
 from .runtime import UnsafeFolderError, find_running

@@ -14,9 +14,9 @@ from ..gateway.json_lines import JSON_LINES
 from ..gateway.server import DEFAULT_DATABASE, MOST_WAITING, make_heartbeat
 from ..gateway.server import server as make_gateway
 from ..heartbeat import Heartbeat
-from ..net.limits import Limits
-from ..net.proxy_protocol import ProxyProtocol
-from ..net.tls import TLS
+from ..net.limits.limits import Limits
+from ..net.proxy.protocol import ProxyProtocol
+from ..net.tls.context import TLS
 from ..server import Server
 from ..settings import Loaded, Origin, Problem, Settings
 from .admin import admin_options, faults_of

@@ -15,7 +15,7 @@ from ..db import ConnectionPool
 from ..db.url import DatabaseURL
 from ..errors import BindError, MooringError
 from ..net.address import Address
-from ..net.tls import make_context
+from ..net.tls.context import make_context
 from ..server import Server
 from ..settings import Loaded
 from .applying import make_server, refuse_nonsense

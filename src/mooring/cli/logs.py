@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Final, TextIO
 
-from ..net.connection import Connection
-from ..net.trace_event import TraceEvent
+from ..net.connection.connection import Connection
+from ..net.tapping.trace_event import TraceEvent
 from ..server import Server
 from .log_writer import BackgroundHandler
 from .repeats import RepeatFilter

@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import UNSET
 
 from ..errors import BindError
-from ..net.limits import Limits
-from ..net.tls import TLS
+from ..net.limits.limits import Limits
+from ..net.tls.context import TLS
 from ..running import Life
 from ..server import Server
 from ..settings import Field, Loaded, changes

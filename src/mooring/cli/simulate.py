@@ -19,7 +19,7 @@ from ..gateway.simulation.record import Comparison, Record
 from ..gateway.simulation.statistics import Statistics
 from ..gateway.simulation.verify import verify as compare
 from ..net.address import parse_address
-from ..net.tls_client import client_context
+from ..net.tls.client import client_context
 from ..running import raise_descriptor_limit
 from .exits import Failed
 from .logs import set_up_logging

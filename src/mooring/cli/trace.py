@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 
 import click
 
-from ..net.trace_event import TraceEvent
+from ..net.tapping.trace_event import TraceEvent
 from ..settings import Duration
 from ..tracing import whom
 from .admin_client import AdminClient, admin_client_options, find_client

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ..errors import ConnectionClosed, FrameError, PoolBusy, PoolError
 from ..handler import ConnectionHandler, Reply
-from ..net.connection import Connection
-from ..net.life import CloseReason
+from ..net.connection.connection import Connection
+from ..net.connection.life import CloseReason
 from ..threads import Pending
 from .checks import check_all
 from .codec import Codec, Session

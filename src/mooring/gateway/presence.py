@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Final
 
-from ..net.connections import Connections
+from ..net.connection.connections import Connections
 from .tables.database import Unavailable
 from .tables.devices import Device, Devices
 from .visits import Visit

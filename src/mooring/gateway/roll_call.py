@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from ..net.connection import Connection
+from ..net.connection.connection import Connection
 from .tables.database import Unavailable
 from .tables.devices import Devices
 from .times import to_seconds, to_text

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from ..db import ConnectionPool, open_pool
 from ..heartbeat import Heartbeat
-from ..net.connection import Connection
+from ..net.connection.connection import Connection
 from ..net.rare import RareLog
-from ..net.tls import TLS
+from ..net.tls.context import TLS
 from ..server import Server
 from .codec import Codec, check_codec
 from .counters import Counters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ConnectionClosed, FrameError
-from ..net.connection import Connection
+from ..net.connection.connection import Connection
 from .codec import Codec, Session
 from .messages import Bye, ToDevice
 from .tables.devices import Device

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 
-from ..net.connection import Connection
-from ..net.items import CONNECTED, Event, Item
-from ..net.loop import Loop
-from ..net.output import OUTBOX_MARK
+from ..net.connection.connection import Connection
+from ..net.connection.items import CONNECTED, Event, Item
+from ..net.connection.output import OUTBOX_MARK
+from ..net.loop.loop import Loop
 from .meter import Meter
 from .serving import Serving, put_back_locked
 

@@ -26,8 +26,8 @@ import traceback
 from collections.abc import Callable
 from typing import Protocol
 
-from ..net.connection import Connection
-from ..net.leading import RoleLost
+from ..net.connection.connection import Connection
+from ..net.loop.leading import RoleLost
 from ..net.rare import RareLog
 from ..threads.blocking import announce_to
 from .meter import Meter

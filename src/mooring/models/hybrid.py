@@ -11,12 +11,12 @@ from typing import Any
 
 from ..errors import QueueFull
 from ..handler import Route
-from ..net.connection import Connection
-from ..net.items import Item
-from ..net.leading import RoleLost
-from ..net.life import CloseReason
-from ..net.loop import Loop
-from ..net.output import OUTBOX_MARK
+from ..net.connection.connection import Connection
+from ..net.connection.items import Item
+from ..net.connection.life import CloseReason
+from ..net.connection.output import OUTBOX_MARK
+from ..net.loop.leading import RoleLost
+from ..net.loop.loop import Loop
 from ..threads import ThreadPool
 from .dispatch import LATE, Experience, count_in_pool, count_on_loop, dear_share, price, quick_calls_owed
 from .epoll import EpollModel, append_to_inbox

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from ..errors import ConnectionClosed, FrameError, MooringError, text_of
 from ..handler import Call, Handling, Route
-from ..net.connection import Connection
-from ..net.items import LOST, Event
-from ..net.life import CloseReason
-from ..net.output import OUTBOX_MARK, PendingReply
+from ..net.connection.connection import Connection
+from ..net.connection.items import LOST, Event
+from ..net.connection.life import CloseReason
+from ..net.connection.output import OUTBOX_MARK, PendingReply
 from ..net.rare import RareLog
 from ..threads.tasks import name_of
 from .failures import Failures

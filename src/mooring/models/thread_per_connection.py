@@ -10,13 +10,13 @@ import select
 import threading
 import time
 
-from ..net.connection import Connection
-from ..net.ending import DROP_SIZE
-from ..net.items import CONNECTED, LOST, Item
-from ..net.life import DRAINING, ENDING, LINGERING, CloseReason
-from ..net.loop import Loop
-from ..net.output import OUTBOX_MARK
-from ..net.waiting_bytes import has_more
+from ..net.connection.connection import Connection
+from ..net.connection.items import CONNECTED, LOST, Item
+from ..net.connection.life import DRAINING, ENDING, LINGERING, CloseReason
+from ..net.connection.output import OUTBOX_MARK
+from ..net.connection.waiting_bytes import has_more
+from ..net.loop.ending import DROP_SIZE
+from ..net.loop.loop import Loop
 from .epoll import append_to_inbox
 from .serving import Serving
 

@@ -8,11 +8,11 @@ from time import time as wall_clock
 from typing import Any, Protocol
 
 from ..handler import BadMessage, Handling, describe
-from ..net.connection import Connection
-from ..net.items import LOST, Event
-from ..net.life import CloseReason
-from ..net.output import OUTBOX_MARK
-from ..net.tap import Tap
+from ..net.connection.connection import Connection
+from ..net.connection.items import LOST, Event
+from ..net.connection.life import CloseReason
+from ..net.connection.output import OUTBOX_MARK
+from ..net.tapping.tap import Tap
 from .meter import Meter
 from .pause import Pausable
 

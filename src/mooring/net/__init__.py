@@ -1,1 +1,1 @@
-"""Sockets: addresses, listeners, connections, deadlines, and the loop that owns every descriptor."""
+"""Sockets: addresses, how connections come, live and end, and the loop that owns every descriptor."""

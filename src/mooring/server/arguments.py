@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from ..heartbeat import Heartbeat
 from ..net.address import Address, parse_bind
-from ..net.limits import Limits
-from ..net.proxy_protocol import ProxyProtocol
-from ..net.tls import TLS
+from ..net.limits.limits import Limits
+from ..net.proxy.protocol import ProxyProtocol
+from ..net.tls.context import TLS
 
 MODELS = ("hybrid", "epoll", "threads")
 OVERFLOWS = ("close", "drop", "block")

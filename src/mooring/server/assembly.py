@@ -17,15 +17,15 @@ from ..models.hybrid import HybridModel
 from ..models.pause import NeverPaused
 from ..models.serving import Serving
 from ..models.thread_per_connection import ThreadPerConnectionModel
-from ..net.connection import Connection
-from ..net.connections import Connections
-from ..net.gate import Gate
-from ..net.listener import Listener
-from ..net.loop import Loop
-from ..net.opening import Stage
-from ..net.proxy_stage import ProxyStage
-from ..net.tls import make_context
-from ..net.tls_stage import TLSStage
+from ..net.accepting.listener import Listener
+from ..net.accepting.opening import Stage
+from ..net.connection.connection import Connection
+from ..net.connection.connections import Connections
+from ..net.limits.gate import Gate
+from ..net.loop.loop import Loop
+from ..net.proxy.stage import ProxyStage
+from ..net.tls.context import make_context
+from ..net.tls.stage import TLSStage
 from ..threads import ThreadPool
 from .configuration import Configuration
 

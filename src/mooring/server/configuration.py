@@ -9,10 +9,10 @@ from typing import Any, Self
 from ..framing import Framing
 from ..heartbeat import Heartbeat
 from ..net.address import Address
-from ..net.limits import Limits
-from ..net.proxy_protocol import ProxyProtocol
-from ..net.timeouts import Timeouts
-from ..net.tls import TLS
+from ..net.deadlines.timeouts import Timeouts
+from ..net.limits.limits import Limits
+from ..net.proxy.protocol import ProxyProtocol
+from ..net.tls.context import TLS
 from .arguments import (
     check_counts,
     check_framing,

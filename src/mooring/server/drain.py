@@ -9,7 +9,7 @@ import threading
 import traceback
 
 from ..models.serving import Serving
-from ..net.loop import Loop
+from ..net.loop.loop import Loop
 from ..threads import ThreadPool
 
 logger = logging.getLogger("mooring")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import weakref
 
-from ..net.loop import Loop
+from ..net.loop.loop import Loop
 
 _loops: weakref.WeakSet[Loop] = weakref.WeakSet()
 

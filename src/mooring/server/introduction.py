@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from .. import __version__
 from ..net.address import Address
-from ..net.tls import TLS, ServerContext
+from ..net.tls.context import TLS, ServerContext
 
 Fact: TypeAlias = tuple[str, str, str]
 """A line of the banner: a word, a value, and a remark that may be empty."""

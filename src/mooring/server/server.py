@@ -21,18 +21,18 @@ from ..handler import ConnectionHandler, Handling, Reply, Router
 from ..heartbeat import Heartbeat
 from ..models.handover import Handover
 from ..models.serving import Serving
+from ..net.accepting.listener import Listener, ListenerStats, open_listeners
 from ..net.address import Address
-from ..net.connection import Connection
-from ..net.connections import Connections
-from ..net.gate import Gate
-from ..net.limits import Limits
-from ..net.listener import Listener, ListenerStats, open_listeners
-from ..net.listeners import Listeners, Listening
-from ..net.loop import Loop
-from ..net.proxy_protocol import ProxyProtocol
-from ..net.tls import TLS, make_context
-from ..net.tls_stage import TLSStage
-from ..net.trace_event import TraceEvent
+from ..net.connection.connection import Connection
+from ..net.connection.connections import Connections
+from ..net.limits.gate import Gate
+from ..net.limits.limits import Limits
+from ..net.loop.loop import Loop
+from ..net.proxy.protocol import ProxyProtocol
+from ..net.tapping.listeners import Listeners, Listening
+from ..net.tapping.trace_event import TraceEvent
+from ..net.tls.context import TLS, make_context
+from ..net.tls.stage import TLSStage
 from ..threads import ThreadPool
 from ..tracing import Trace
 from . import forking

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ..net.connections import Connections
-from ..net.life import CloseReason
-from ..net.listener import ListenerStats
-from ..net.refusals import Refusal
+from ..net.accepting.listener import ListenerStats
+from ..net.connection.connections import Connections
+from ..net.connection.life import CloseReason
+from ..net.limits.refusals import Refusal
 from ..threads import ThreadPoolStats
 from ..threads.histogram import Histogram
 from .assembly import Assembly

@@ -12,9 +12,9 @@ import sys
 
 from mooring.framing import Lines
 from mooring.heartbeat import Heartbeat
-from mooring.net.connection import Connection
-from mooring.net.limits import Limits
-from mooring.net.tls import TLS
+from mooring.net.connection.connection import Connection
+from mooring.net.limits.limits import Limits
+from mooring.net.tls.context import TLS
 from mooring.server import Server
 
 TIMEOUT = 5.0

@@ -6,7 +6,7 @@ import sys
 
 from mooring.framing import Lines
 from mooring.heartbeat import Heartbeat
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 from mooring.server import Server
 
 

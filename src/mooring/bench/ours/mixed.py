@@ -16,7 +16,7 @@ from mooring.db import SQLiteConnectionPool
 from mooring.framing import Lines
 from mooring.handler import Router
 from mooring.heartbeat import Heartbeat
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 from mooring.server import Server
 from mooring.threads import blocking
 

@@ -7,7 +7,7 @@ import time
 
 from mooring.framing import Lines
 from mooring.heartbeat import Heartbeat
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 from mooring.server import Server
 from mooring.threads import blocking
 

@@ -8,7 +8,7 @@ import tempfile
 
 from mooring.framing import Lines
 from mooring.heartbeat import Heartbeat
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 from mooring.server import Server
 
 CONFIGURATION = """

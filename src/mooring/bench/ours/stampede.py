@@ -36,9 +36,9 @@ from mooring.bench.stampede.words import (
 from mooring.db import ConnectionPool, GroupCommit, open_pool
 from mooring.errors import ConnectionClosed, PoolError
 from mooring.handler import ConnectionHandler, Reply
-from mooring.net.connection import Connection
-from mooring.net.life import CloseReason
-from mooring.net.tls import TLS
+from mooring.net.connection.connection import Connection
+from mooring.net.connection.life import CloseReason
+from mooring.net.tls.context import TLS
 from mooring.server import Server
 from mooring.threads import Pending, blocking
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mooring.framing import Lines
 from mooring.heartbeat import Heartbeat
-from mooring.net.connection import Connection
+from mooring.net.connection.connection import Connection
 from mooring.server import Server
 
 TOKEN = "the token of the benchmark, no secret"  # noqa: S105

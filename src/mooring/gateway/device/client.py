@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 import msgspec
 
 from ...net.address import parse_address
-from ...net.tls_client import ClientTLS, client_context
+from ...net.tls.client import ClientTLS, client_context
 from ..checks import find_fault
 from ..json_text import to_json
 from ..messages import END_OF_TIME, LARGEST_SEQ, Welcome

@@ -1,0 +1,1 @@
+"""One connection: what handlers see of it, what it has to send, how it lives and ends; and all of them together."""

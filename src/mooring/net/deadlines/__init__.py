@@ -1,0 +1,1 @@
+"""The time of connections: deadlines, the judgement which has passed, timers."""

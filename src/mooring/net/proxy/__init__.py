@@ -1,0 +1,1 @@
+"""The PROXY protocol: a load balancer in front says whose connection it is."""

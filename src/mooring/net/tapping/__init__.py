@@ -1,0 +1,1 @@
+"""Listening to what single connections send and get, while they do."""

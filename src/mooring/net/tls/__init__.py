@@ -1,0 +1,1 @@
+"""TLS, as a layer between a socket and a connection."""
