@@ -166,7 +166,7 @@ def test_without_the_extra_the_banner_says_how_to_get_it(folder: Path) -> None:
     with PythonProcess(*SERVE, cwd=folder, env=env) as process:
         assert "pip install 'mooring[admin]'" in process.wait_for_line("dashboard")
     with PythonProcess(*SERVE, "--admin", "127.0.0.1:0", cwd=folder, env=env) as process:
-        assert process.wait() == 3
+        assert process.wait() == 2
         assert "pip install 'mooring[admin]'" in process.output
 
 
