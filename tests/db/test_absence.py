@@ -81,7 +81,7 @@ def test_a_caller_hurries_the_next_attempt_along(
 def test_those_who_wait_are_told_once_there_is_no_hope(pool: ConnectionPool, clock: Clock) -> None:
     with ThreadPoolExecutor(4) as executor:
         futures = [executor.submit(pool.get_connection, 60) for _ in range(4)]
-        wait_until(lambda: pool.stats().waiting == 4)
+        wait_until(lambda: pool.stats().waiting == 4 and pool.stats().down)
         clock.advance(6)
         for future in futures:
             with pytest.raises(PoolUnavailable, match="away"):
