@@ -13,6 +13,7 @@ from waiting import wait_until
 
 from mooring import Client, Server
 from mooring.admin.service import AdminSide
+from mooring.db import open_pool
 
 from .conftest import VIEWER, Asker, MakeAdmin, MakeServer, ask_device
 
@@ -326,6 +327,27 @@ def test_health_tells_what_is_wrong_and_livez_only_of_the_loop(asker: Asker, ser
     assert b"[-]meters:database failed" in answer.body
     assert asker.get("/readyz?exclude=database").status == 200
     assert set(asker.get("/version").json) == {"version", "python", "gil"}
+
+
+def test_a_database_that_is_there_and_takes_nothing_makes_the_server_unready_while_rows_wait(
+    folder: Path, make_server: MakeServer, make_admin: MakeAdmin
+) -> None:
+    database = open_pool(f"sqlite:///{folder}/full.db", min_size=1, max_size=1)
+    asker = Asker(make_admin(make_server(database=database)).port)
+    with database.connection() as lease:
+        lease.execute("CREATE TABLE readings (value TEXT)")
+        # SQLite's own limit of pages gives the very error of a full disk.
+        lease.execute("PRAGMA max_page_count = 1")
+    pending = database.group_commit("readings", ["value"], writers=1).add(("x" * 100_000,))
+    wait_until(lambda: asker.get("/readyz").status == 503)
+    assert (
+        b"[-]meters:storing failed: rows wait: OperationalError: database or disk is full" in asker.get("/readyz").body
+    )
+    assert asker.get("/livez").status == 200
+    with database.connection() as lease:
+        lease.execute("PRAGMA max_page_count = 1000000")
+    pending.result(20)
+    assert b"[+]meters:storing ok" in asker.get("/readyz?verbose").body
 
 
 def test_servers_without_names_are_numbered(make_server: MakeServer, make_admin: MakeAdmin) -> None:

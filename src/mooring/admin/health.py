@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ..db import ConnectionPool
 from ..server import ServerState
 from .watched import WatchedServer
 
@@ -45,6 +46,7 @@ def readiness(servers: Sequence[WatchedServer]) -> Iterator[Check]:
         if server.database is not None:
             stats = server.database.stats()
             yield Check(f"{one.id}:database", stats.last_error or "away" if stats.down else None)
+            yield Check(f"{one.id}:storing", None if stats.down else _problem_of_storing(server.database))
 
 
 def _problem_of_threads(one: WatchedServer) -> str | None:
@@ -53,6 +55,12 @@ def _problem_of_threads(one: WatchedServer) -> str | None:
         return "paused"
     wait = pool.stats().oldest_wait
     return f"messages wait {wait:.0f} s for a thread" if wait > QUEUE_IS_STUCK else None
+
+
+def _problem_of_storing(database: ConnectionPool) -> str | None:
+    """A database may be there and take nothing all the same: its disk is full, or it may only be read."""
+    blocked = (group.blocked_by for group in database.group_commit_stats())
+    return next((f"rows wait: {error}" for error in blocked if error is not None), None)
 
 
 def report(name: str, checks: Sequence[Check], *, verbose: bool, excluded: Collection[str] = ()) -> tuple[int, str]:

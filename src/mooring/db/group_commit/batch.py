@@ -210,7 +210,7 @@ class Committer:
                 self._rest(random.uniform(SHORTEST_PAUSE, LONGEST_PAUSE))
                 return [part]
             case Trouble.WAIT:
-                self._tally.note("waits", 1, exc)
+                self._tally.note_wait(exc)
                 self._rest(min(LONGEST_WAIT, 0.05 * 2 ** min(part.waits, 10)))
                 part.waits += 1
                 return [part]

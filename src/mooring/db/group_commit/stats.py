@@ -46,6 +46,7 @@ class GroupCommitStats:
         retries: commits that were tried again after a deadlock or a lock wait time-out.
         losses: connections that were lost during a commit.
         waits: pauses because the database could not store anything.
+        blocked_by: why what waits could not be stored when it was last tried; None if it was, or if nothing waits.
         last_error: why the last one of these was; None if there was none.
     """
 
@@ -67,6 +68,7 @@ class GroupCommitStats:
     retries: int
     losses: int
     waits: int
+    blocked_by: str | None
     last_error: str | None
 
 
@@ -109,6 +111,7 @@ class Tally:
         self._sizes = [0] * SIZES
         self._commit = DurationCounter()
         self._rate = Rate(self._clock)
+        self._blocked_by: str | None = None
         self._last_error: str | None = None
 
     def note_commit(self, rows: int, seconds: float) -> None:
@@ -119,6 +122,7 @@ class Tally:
             self._sizes[min(max(rows, 1).bit_length() - 1, SIZES - 1)] += 1
             self._commit.add(seconds)
             self._rate.add(rows)
+            self._blocked_by = None
 
     def note(self, name: str, count: int = 1, error: BaseException | None = None) -> None:
         """Add to one of the counters, and keep the reason."""
@@ -126,6 +130,12 @@ class Tally:
             self._counters[name] += count
             if error is not None:
                 self._last_error = f"{type(error).__name__}: {error}"
+
+    def note_wait(self, error: BaseException) -> None:
+        """The database cannot store anything for the moment."""
+        self.note("waits", 1, error)
+        with self._mutex:
+            self._blocked_by = self._last_error
 
     def snapshot(self, table: str, state: str, rows: int, size: int, refused: int) -> GroupCommitStats:
         """The numbers of this moment."""
@@ -139,6 +149,7 @@ class Tally:
                 batch_rows=tuple(self._sizes),
                 commit=self._commit.snapshot(),
                 rows_per_second=self._rate.per_second(),
+                blocked_by=self._blocked_by if rows else None,
                 last_error=self._last_error,
                 **self._counters,
             )
