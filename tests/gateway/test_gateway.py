@@ -239,7 +239,7 @@ def test_a_statement_that_hangs_ends_by_the_read_timeout_and_nothing_is_lost(
     own_mariadb: MariaDB, make_gateway: MakeGateway, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mooring.gateway.writers.QUEUE_TIMEOUT", 0.5)
-    gateway = make_gateway(f"{own_mariadb.url()}?read_timeout=1.5")
+    gateway = make_gateway(f"{own_mariadb.url()}?read_timeout=4")
     group = gateway.writer._group  # type: ignore[attr-defined]
     one, two = connect(gateway), connect(gateway)
     one.log_in("a")
