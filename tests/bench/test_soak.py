@@ -26,7 +26,7 @@ class SQLite:
 
 
 def test_a_soak_restarts_the_server_and_finds_all_that_was_acknowledged(session: Session, folder: Path) -> None:
-    soaked = Soak(session, SQLite(folder), seconds=3.0, devices=10, push_interval=0.1).run()
+    soaked = Soak(session, SQLite(folder), seconds=6.0, devices=10, push_interval=0.1).run()
     assert [number for _, number in soaked.restarts] == [signal.SIGTERM, signal.SIGKILL]
     assert soaked.verified["acknowledged"] > 0
     assert soaked.verified["missing"] == soaked.verified["altered"] == soaked.verified["doubled"] == 0

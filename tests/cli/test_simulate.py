@@ -45,7 +45,7 @@ def test_devices_push_and_the_database_holds_it(folder: Path) -> None:
             ) as process:
                 assert process.wait() == 0
                 counts = verified(process.output)
-                assert counts["acknowledged"] > 100
+                assert counts["acknowledged"] > 20
                 assert counts["missing"] == counts["altered"] == counts["doubled"] == 0
             assert gateway.counters["new"] >= run * 100
         assert gateway.counters["conflict"] == gateway.counters["repeated"] == 0
