@@ -21,9 +21,7 @@ from waiting import wait_until
 
 from mooring import Connection, ConnectionClosed, Server, blocking
 from mooring.models.hybrid import HybridModel
-from mooring.net.accepting.arrivals import Arrivals
-from mooring.net.deadlines.timekeeper import Timekeeper
-from mooring.net.deadlines.timers import Timers
+from mooring.net.loop.arrivals import Arrivals
 from mooring.net.loop.descriptors import Descriptors
 from mooring.net.loop.ending import Endings
 from mooring.net.loop.flow import Flow
@@ -31,6 +29,8 @@ from mooring.net.loop.input import Input
 from mooring.net.loop.loop import Loop
 from mooring.net.loop.mailbox import Mailbox
 from mooring.net.loop.state import State
+from mooring.net.loop.timekeeper import Timekeeper
+from mooring.net.loop.timers import Timers
 from mooring.net.rare import RareLog
 from mooring.threads import ThreadPool
 

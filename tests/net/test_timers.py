@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mooring.net.deadlines.timers import Timers
+from mooring.net.loop.timers import Timers
 
 
 @pytest.fixture

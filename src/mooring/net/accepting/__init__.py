@@ -1,1 +1,1 @@
-"""How connections come: listening, accepting, the stages that a new socket goes through, and the place in the loop."""
+"""How connections come: listening, accepting, and the stages that a new socket goes through."""

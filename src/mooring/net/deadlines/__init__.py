@@ -1,1 +1,1 @@
-"""The time of connections: deadlines, the judgement which has passed, timers."""
+"""When a connection has to be looked at, and which of its deadlines has passed."""

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from ..connection.connection import Connection
-from .leading import leader_only
+from .leading import Role, leader_only
 from .table import ConnectionTable
-
-if TYPE_CHECKING:
-    from .state import State
 
 IN, OUT, HUP, ERR = select.EPOLLIN, select.EPOLLOUT, select.EPOLLHUP, select.EPOLLERR
 
@@ -23,7 +19,7 @@ class Descriptors:
     reading nor writing is wanted it is unregistered, as a mask of 0 spins on a reset and is blind to a FIN.
 
     Args:
-        state: what it is a part of.
+        state: of the role.
         table: has room for each descriptor that is watched.
 
     Attributes:
@@ -31,7 +27,7 @@ class Descriptors:
         watchers: what is called when a descriptor that is no connection is ready.
     """
 
-    def __init__(self, state: State, table: ConnectionTable) -> None:
+    def __init__(self, state: Role, table: ConnectionTable) -> None:
         self.state = state
         self.epoll = select.epoll()
         self.watchers: dict[int, Callable[[], None]] = {}

@@ -6,11 +6,18 @@ import functools
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 
 class RoleLost(BaseException):
     """Raised through the loop's code by a thread that does not lead any more, so that it touches nothing of it."""
+
+
+class Role(Protocol):
+    """What is to be known of the role here."""
+
+    leader: int | None
+    """The thread that has it; None before the start and after the end."""
 
 
 Method = TypeVar("Method", bound=Callable[..., Any])

@@ -3,8 +3,8 @@
     poll -> what is ready: read, cut, served -> what others asked for -> the ready list -> timers -> deadlines -> close
 
 What makes it is the state of a role (``state``), which one thread at a time holds: the leader. The parts of a turn have
-files of their own: ``input``, ``flow``, ``ending``, ``accepting.arrivals``, ``deadlines.timekeeper``. Everybody else
-posts a request to the ``mailbox``.
+files of their own: ``arrivals``, ``input``, ``flow``, ``ending``, ``timekeeper``. Everybody else posts a request to the
+``mailbox``.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from ...framing import Framing
-from ..accepting.arrivals import Arrivals
 from ..accepting.listener import Listener
 from ..connection.connection import Connection
 from ..connection.connections import Connections
 from ..connection.engine import Engine
 from ..connection.life import CLOSED, DRAINING, ENDING, LINGERING, OPEN, CloseReason
-from ..deadlines.timekeeper import Timekeeper
 from ..deadlines.timeouts import Timeouts
 from ..limits.gate import Gate
 from ..limits.limits import Limits
+from .arrivals import Arrivals
 from .descriptors import ERR, HUP, IN, OUT
 from .drain import Drain
 from .ending import Endings
@@ -37,6 +36,7 @@ from .leading import RoleLost, leader_only
 from .model import Beats
 from .state import State
 from .table import ConnectionTable
+from .timekeeper import Timekeeper
 
 logger = logging.getLogger("mooring")
 
@@ -96,14 +96,17 @@ class Loop:
         self.state = state = State()
         self.gate = gate
         self.engine = Engine(
-            state,
             server=server,
             framing=framing,
             connections=connections,
-            gate=gate,
             outbox_limit=outbox_limit,
             overflow=overflow,
             write_timeout=timeouts.write,
+            attend=state.mailbox.attend,
+            is_led_here=state.is_led_here,
+            count_sent=state.traffic.count_sent,
+            count_dropped=state.traffic.count_dropped,
+            strike=lambda peer, kind: gate.strikes.add(peer, kind),
         )
         self.endings = Endings(state, connections, gate, handles_lost=handles_lost, look=self.look)
         self.input = Input(

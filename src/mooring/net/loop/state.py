@@ -9,12 +9,12 @@ from collections import deque
 
 from ..connection.connection import Connection
 from ..deadlines.ring import DeadlineRing
-from ..deadlines.timers import Timers
 from ..rare import RareLog
 from .descriptors import Descriptors
 from .mailbox import Mailbox
 from .model import Model
 from .table import ConnectionTable
+from .timers import Timers
 from .traffic import Traffic
 
 logger = logging.getLogger("mooring")

@@ -10,6 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..accepting.acceptor import Acceptor
+from ..accepting.listener import Listener
+from ..accepting.opening import Openings
 from ..address import pack_sockaddr
 from ..connection.connection import Connection
 from ..connection.connections import Connections
@@ -18,13 +21,10 @@ from ..connection.life import CLOSED, ENDING
 from ..connection.waiting_bytes import has_more
 from ..limits.gate import Gate
 from ..limits.refusals import Refusal
-from ..loop.input import Input
-from ..loop.leading import leader_only
-from ..loop.state import State
 from ..tls.layer import TLSSocket
-from .acceptor import Acceptor
-from .listener import Listener
-from .opening import Openings
+from .input import Input
+from .leading import leader_only
+from .state import State
 
 STRIPES = 64
 

@@ -7,25 +7,21 @@ import itertools
 import math
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from ..loop.leading import leader_only
-
-if TYPE_CHECKING:
-    from ..loop.state import State
+from .leading import Role, leader_only
 
 
 class Timers:
     """Functions by the time at which they are due. Belongs to the leader.
 
     Args:
-        state: what it is a part of.
+        state: of the role.
 
     Attributes:
         next_due: when the next one is (monotonic seconds); infinity if there is none.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: Role) -> None:
         self.state = state
         self.next_due = math.inf
         self._heap: list[tuple[float, int, Callable[[], None]]] = []

@@ -11,11 +11,11 @@ from ..connection.connection import Connection
 from ..connection.life import DRAINING, ENDING, LINGERING, OPEN, CloseReason
 from ..connection.output import Stall
 from ..connection.waiting_bytes import has_bytes, unsent_bytes
-from ..loop.ending import Endings
-from ..loop.leading import leader_only
-from ..loop.model import Beats
-from ..loop.state import State
-from .timeouts import Deadline, Timeouts, judge
+from ..deadlines.timeouts import Deadline, Timeouts, judge
+from .ending import Endings
+from .leading import leader_only
+from .model import Beats
+from .state import State
 
 DEADLINES_PER_TURN = 32
 """When thousands have come at once their time is over at once, too: others are served between groups of so many."""
