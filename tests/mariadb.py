@@ -180,9 +180,11 @@ class MariaDB:
         self._end(signal.SIGTERM)
 
     def signal(self, number: int) -> None:
-        """Send it any signal, for example SIGSTOP."""
+        """Send it any signal, for example SIGSTOP: all its threads stand still then."""
         assert self.process is not None
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def _end(self, number: int) -> None:
         process, self.process = self.process, None

@@ -26,13 +26,11 @@ class SQLite:
 
 
 def test_a_soak_restarts_the_server_and_finds_all_that_was_acknowledged(session: Session, folder: Path) -> None:
-    soaked = Soak(session, SQLite(folder), seconds=6.0, devices=10, push_interval=0.1).run()
+    soaked = Soak(session, SQLite(folder), seconds=9.0, devices=10, push_interval=0.1).run()
     assert [number for _, number in soaked.restarts] == [signal.SIGTERM, signal.SIGKILL]
     assert soaked.verified["acknowledged"] > 0
     assert soaked.verified["missing"] == soaked.verified["altered"] == soaked.verified["doubled"] == 0
-    lives = [sample.life for sample in soaked.samples]
-    assert lives == sorted(lives)
-    assert {0, 1} <= set(lives) <= {0, 1, 2}  # the last one is short: a machine that stalls may not look into it
+    assert {sample.life for sample in soaked.samples} == {0, 1, 2}
     soak._keep(session, "case", 10, soaked)
     lost = session.results.find(soak.BENCHMARK, "case", soak.MOORING.name, soak.LOST)
     assert lost is not None

@@ -41,11 +41,11 @@ def test_devices_push_and_the_database_holds_it(folder: Path) -> None:
     with make_gateway(database=url, bind="tcp://127.0.0.1:0") as gateway:
         for run in (1, 2):  # the second one goes on where the first one ended
             with simulate(
-                gateway.port, "--devices", "20", "--rate", "20", "--duration", "1", "--verify", url
+                gateway.port, "--devices", "20", "--rate", "20", "--duration", "2", "--verify", url
             ) as process:
                 assert process.wait() == 0
                 counts = verified(process.output)
-                assert counts["acknowledged"] > 20
+                assert counts["acknowledged"] > 100
                 assert counts["missing"] == counts["altered"] == counts["doubled"] == 0
             assert gateway.counters["new"] >= run * 100
         assert gateway.counters["conflict"] == gateway.counters["repeated"] == 0

@@ -195,7 +195,7 @@ def test_a_server_that_stands_still_is_waited_out(mysql9: MySQL9, mysql9_url: st
                     return lease.execute("SELECT 1").fetchone()
 
             futures = [executor.submit(ask) for _ in range(4)]
-            wait_until(lambda: pool.stats().waiting)
+            wait_until(lambda: pool.stats().waiting == 3)
         finally:
             mysql9.signal(signal.SIGCONT)
         assert [future.result(20) for future in futures] == [(1,)] * 4
