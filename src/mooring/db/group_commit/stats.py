@@ -129,13 +129,13 @@ class Tally:
         with self._mutex:
             self._counters[name] += count
             if error is not None:
-                self._last_error = f"{type(error).__name__}: {error}"
+                self._last_error = _text_of(error)
 
     def note_wait(self, error: BaseException) -> None:
         """The database cannot store anything for the moment."""
-        self.note("waits", 1, error)
         with self._mutex:
-            self._blocked_by = self._last_error
+            self._counters["waits"] += 1
+            self._last_error = self._blocked_by = _text_of(error)
 
     def snapshot(self, table: str, state: str, rows: int, size: int, refused: int) -> GroupCommitStats:
         """The numbers of this moment."""
@@ -153,3 +153,7 @@ class Tally:
                 last_error=self._last_error,
                 **self._counters,
             )
+
+
+def _text_of(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
