@@ -24,10 +24,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
-from typing import Protocol
 
 from ..net.connection.connection import Connection
-from ..net.loop.leading import RoleLost
+from ..net.loop.leading import Role, RoleLost
 from ..net.rare import RareLog
 from ..threads.blocking import announce_to
 from .meter import Meter
@@ -44,12 +43,6 @@ SPARES_KEPT = 3
 
 STUCK_AFTER = 60.0
 """Seconds after which a late thread is reported, once, with its stack. It cannot be killed; another leads."""
-
-
-class Role(Protocol):
-    """What is handed over: the state of the loop, which names the thread that leads."""
-
-    leader: int | None
 
 
 class LoopThread:

@@ -14,7 +14,7 @@ class RoleLost(BaseException):
 
 
 class Role(Protocol):
-    """What is to be known of the role here."""
+    """What is handed over from thread to thread: the state of the loop, as far as it names the thread that leads."""
 
     leader: int | None
     """The thread that has it; None before the start and after the end."""
