@@ -113,7 +113,8 @@ def test_afterwards_the_connection_is_like_all_others(model: str, heard: Heard) 
         assert not heard.events
 
 
-def test_a_decoded_message_its_route_and_where_it_ran(heard: Heard) -> None:
+def test_a_decoded_message_its_route_and_where_it_ran(heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mooring.models.handover.LOOK_INTERVAL", 60.0)  # a thread that stands still keeps the loop
     router = Router(lambda message: message["op"], decode=json.loads)
 
     @router.on("quick", blocking=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import select
 import signal
 import socket
 import sys
@@ -170,6 +171,42 @@ def test_replies_wait_for_a_handler_that_does_not_say_it_waits_but_only_on_its_c
     assert ask(other, b"quick") == b"quick"
     gate.opened.set()
     assert [client.recv() for _ in range(3)] == [b"1", b"wait", b"2"]
+
+
+@pytest.mark.parametrize("way", [b"wait", b"announce"])
+def test_replies_of_others_in_the_same_turn_wait_at_most_for_the_hand_over(
+    gate: Gate, serve: Serve, connect: Connect, way: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 15: the new leader sends them before anything else."""
+    monkeypatch.setattr("mooring.models.handover.LOOK_INTERVAL", 60.0)  # the watchdog's part is done below
+
+    def handle(connection: Connection, message: bytes) -> bytes:
+        if message == b"look":
+            readable, _, _ = select.select([first.socket], [], [], 0)
+            return b"it has come" if readable else b"it has not come"
+        return gate(connection, message)
+
+    server = serve(handle, blocking=False)
+    handover = server._handover
+    assert handover is not None
+    first, slow, looking = (connect(server) for _ in range(3))
+    for client in (slow, looking, first):  # epoll may tell of the last one before those that are ready earlier
+        assert ask(client, b"quick") == b"quick"
+    begun, all_sent = threading.Event(), threading.Event()
+    server._loop.post(lambda: (begun.set(), all_sent.wait(30)))  # the next poll brings all three
+    assert begun.wait(30)
+    first.send(b"quick")
+    slow.send(way)
+    looking.send(b"look")
+    all_sent.set()
+    assert gate.waiting.get(timeout=30)
+    if way == b"wait":
+        assert handover.leader is not None
+        assert handover.take_role(handover.leader, announced=False)
+    assert looking.recv() == b"it has come"
+    assert first.recv() == b"quick"
+    gate.opened.set()
+    assert slow.recv() == way
 
 
 def test_what_comes_while_the_handler_waits_is_served_after_it_in_order(

@@ -116,6 +116,7 @@ class FakeLoop:
     def __init__(self) -> None:
         self.state = self
         self.ready: deque[Connection] = deque()
+        self.departures = None
 
 
 class World:

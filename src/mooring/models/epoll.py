@@ -26,6 +26,7 @@ class EpollModel:
         self.serving = serving
         self._loop = loop
         self._ready = loop.state.ready
+        self._departures = loop.state.departures
         self._meter = Meter(on_loop=True)
 
     def admitted(self, connection: Connection) -> None:
@@ -70,6 +71,8 @@ class EpollModel:
             done = self.serving.run(connection, items, self._meter)
         except BaseException as exc:  # noqa: BLE001 - it must end one connection, not the loop
             done = self.serving.give_up(connection, items, self._meter, exc)
+        if self._meter.replies:
+            self._departures.add(connection, self._meter.take_replies())
         self._meter.forget()
         self._leave(connection, items, done)
 

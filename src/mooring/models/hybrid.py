@@ -155,6 +155,8 @@ class HybridModel(EpollModel):
             done = self.serving.give_up(connection, items, meter, exc)
         if not thread.end_service():
             self._finish_late(thread, connection, items, done)
+        if meter.replies:
+            self._departures.add(connection, meter.take_replies())
         if meter.longest:
             self._learn(connection, meter)
             meter.forget()
@@ -170,6 +172,8 @@ class HybridModel(EpollModel):
     def _finish_late(self, thread: LoopThread, connection: Connection, items: list[Item], done: int) -> None:
         """The role was taken in mid-service: finish as a worker does and leave the loop's code."""
         meter = thread.meter
+        if meter.replies:
+            connection.reply(meter.take_replies())
         culprit = meter.announced or meter.longest_route or meter.route
         announced = meter.announced is not None
         if culprit is not None:

@@ -15,6 +15,7 @@ class Meter:
     """What a thread notes of the service it runs, for replies and for learning. Belongs to that thread.
 
     Attributes:
+        on_loop: whether the thread is a loop's; it sends the replies of services together.
         here: True on a loop thread that leads: a route that belongs into the pool is not begun.
         replies: framed replies that have not been handed to the connection yet.
         route: the route of the message that runs.

@@ -77,6 +77,9 @@ class Serving:
     def run(self, connection: Connection, items: list[Any], meter: Meter, *, traced: bool = False) -> int:
         """Run messages of a connection in order, as its one server, and send their replies joined.
 
+        On the loop's thread replies are left in the meter, to leave with others of the turn; not those of a message
+        that is traced, whose lines tell what it sends.
+
         Ends after 64 messages, 1 ms or about 64 KiB of replies, when the pool is paused, when the peer takes too
         little, or, on the loop thread, before a message that belongs into the pool.
 
@@ -154,7 +157,7 @@ class Serving:
         if routes:
             # Traced, a service runs its messages one by one, and those before have been counted.
             tally.count(routes[counted:] if counted else routes)
-        if replies:
+        if replies and (traced or not meter.on_loop):
             connection.reply(meter.take_replies())
         return done
 

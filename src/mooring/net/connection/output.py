@@ -148,6 +148,15 @@ class Output:
 
     def reply(self, data: bytes) -> None:
         """Send the framed replies of some messages, after replies that are still pending."""
+        if self.begin_reply(data):
+            self.end_reply(data)
+
+    def begin_reply(self, data: bytes) -> bool:
+        """Claim the writing for framed replies, which the caller then sends by ``end_reply``.
+
+        Returns:
+            False: they leave behind what is on its way, or cannot leave at all; nothing is left to do.
+        """
         lock = self._lock
         lock.acquire()  # not `with`, whose end takes longer in CPython 3.11 than all of this
         try:
@@ -158,10 +167,12 @@ class Output:
                 dropped = self._queue_reply_locked(data)
         finally:
             lock.release()
-        if not free:
-            if dropped:
-                self._engine.count_dropped()
-            return
+        if not free and dropped:
+            self._engine.count_dropped()
+        return free
+
+    def end_reply(self, data: bytes) -> None:
+        """Send framed replies, as the writer that ``begin_reply`` has made of the caller."""
         # What nearly always happens, without a further call: the kernel takes it all and nobody else has written.
         try:
             sent = self._socket.send(data)
@@ -171,6 +182,7 @@ class Output:
         if sent < len(data):
             self._flush(memoryview(data)[sent:])
             return
+        lock = self._lock
         lock.acquire()
         try:
             if not (self._outbox or self._watched or self._senders):

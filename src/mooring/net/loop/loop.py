@@ -1,6 +1,7 @@
 """The loop: one epoll that owns every descriptor, one turn after the other.
 
-    poll -> what is ready: read, cut, served -> what others asked for -> the ready list -> timers -> deadlines -> close
+    poll -> what is ready: read, cut, served -> replies leave -> what others asked for -> the ready list -> timers
+         -> deadlines -> close
 
 What makes it is the state of a role (``state``), which one thread at a time holds: the leader. The parts of a turn have
 files of their own: ``arrivals``, ``input``, ``flow``, ``ending``, ``timekeeper``. Everybody else posts a request to the
@@ -219,6 +220,7 @@ class Loop:
 
     def _lead(self) -> None:
         self.state.now = time.monotonic()
+        self.state.departures.leave()  # those before us have waited for a handler long enough
         self._finish_turn()
         self._look_first = True  # bytes that waited in the kernel during a stall are life: look before judging
         while not (self._stopping and self._is_over()):
@@ -251,10 +253,13 @@ class Loop:
                 receive(connection)
             else:
                 self._event(connection, mask)
+        if state.departures.waiting:
+            state.departures.leave()
         if state.mailbox.requests:
             self._answer_requests()
         if state.ready:
             state.model.serve_ready()
+            state.departures.leave()
         turn = state.polled
         if state.timers.next_due <= turn:
             state.timers.run(turn)
@@ -364,12 +369,14 @@ class Loop:
         self._stopping = True
         state.model.ending()
         self.arrivals.close()
+        state.departures.leave()
         for connection in self.unfinished():
             if connection._phase < ENDING:
                 self._end_by_force(connection)
         try:
             while state.ready:
                 state.model.serve_ready()  # who was to be served in the next turn hears of the end now
+                state.departures.leave()
         except Exception:
             logger.exception("the last turn failed")
         if state.closing:

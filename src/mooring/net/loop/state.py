@@ -10,6 +10,7 @@ from collections import deque
 from ..connection.connection import Connection
 from ..deadlines.ring import DeadlineRing
 from ..rare import RareLog
+from .departures import Departures
 from .descriptors import Descriptors
 from .mailbox import Mailbox
 from .model import Model
@@ -36,6 +37,7 @@ class State:
         ring: who has to be looked at when.
         timers: what is to be called when.
         ready: connections whose messages did not fit into one service on the loop thread; kept by the model.
+        departures: replies that leave at the end of the turn.
         closing: connections whose descriptors are closed at the end of the turn.
         traffic: counts.
         rare: for lines that a peer can cause.
@@ -52,6 +54,7 @@ class State:
         self.ring: DeadlineRing[Connection] = DeadlineRing()
         self.timers = Timers(self)
         self.ready: deque[Connection] = deque()
+        self.departures = Departures(self)
         self.closing: list[Connection] = []
         self.traffic = Traffic()
         self.rare = RareLog(logger)

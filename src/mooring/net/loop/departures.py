@@ -1,0 +1,57 @@
+"""Replies that leave together, at the end of the turn in which they were made.
+
+A send costs less behind another send than behind a handler, and the first of them wakes the peers' host for all. So the
+leader's services leave their replies here. What they wait is bounded: by the turn's end, by LONGEST and one service
+more, and by the hand-over, after which the new leader sends them before anything else.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from ..connection.connection import Connection
+from .leading import leader_only
+
+if TYPE_CHECKING:
+    from .state import State
+
+MOST: Final = 64
+"""Replies of so many services wait at most: with 64 KiB of each, 4 MiB."""
+
+LONGEST: Final = 0.0005
+"""Seconds that replies wait at most, and one service more."""
+
+
+class Departures:
+    """What the services of this turn have replied and nobody has sent yet. The leader's.
+
+    Attributes:
+        waiting: connections whose writing is claimed, and what is to be sent.
+    """
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.waiting: deque[tuple[Connection, bytes]] = deque()
+        self._since = 0.0
+
+    @leader_only
+    def add(self, connection: Connection, data: bytes) -> None:
+        """Take the framed replies of a service that has ended."""
+        if not connection.begin_reply(data):
+            return  # they leave behind others
+        waiting, now = self.waiting, monotonic()
+        if not waiting:
+            self._since = now
+        waiting.append((connection, data))
+        if now - self._since > LONGEST or len(waiting) >= MOST:
+            self.leave()
+
+    @leader_only
+    def leave(self) -> None:
+        """Send what waits."""
+        waiting = self.waiting
+        while waiting:
+            connection, data = waiting.popleft()
+            connection.end_reply(data)
