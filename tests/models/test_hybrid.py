@@ -209,6 +209,36 @@ def test_replies_of_others_in_the_same_turn_wait_at_most_for_the_hand_over(
     assert slow.recv() == way
 
 
+def test_calls_that_wait_begin_to_wait_before_the_quick_ones_of_the_turn_are_run(
+    serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mooring.models.handover.LOOK_INTERVAL", 60.0)  # nobody takes the loop from the quick one
+    waiting = threading.Semaphore(0)
+    router = Router(key=bytes)
+
+    @router.on(b"slow", blocking=True)
+    def slow(connection: Connection, message: bytes) -> bytes:
+        waiting.release()
+        return b"slow"
+
+    @router.on(b"quick", blocking=False)
+    def quick(connection: Connection, message: bytes) -> bytes:
+        return b"behind it" if waiting.acquire(timeout=30) else b"before it"
+
+    server = serve(router)
+    waits, is_quick = connect(server), connect(server)
+    assert ask(waits, b"slow") == b"slow"
+    assert ask(is_quick, b"quick") == b"behind it"
+    begun, both_sent = threading.Event(), threading.Event()
+    server._loop.post(lambda: (begun.set(), both_sent.wait(30)))  # the next poll brings both
+    assert begun.wait(30)
+    is_quick.send(b"quick")
+    waits.send(b"slow")
+    both_sent.set()
+    assert is_quick.recv() == b"behind it"
+    assert waits.recv() == b"slow"
+
+
 def test_what_comes_while_the_handler_waits_is_served_after_it_in_order(
     gate: Gate, serve: Serve, connect: Connect
 ) -> None:

@@ -47,6 +47,7 @@ class HybridModel(EpollModel):
         self._handover = handover
         self._route = serving.handling.route
         self._run = serving.run
+        self._precedence = loop.state.precedence
         self._experience = None
         if self._route is not None and self._route.blocking is None:
             self._experience = self._route.experience = Experience()
@@ -105,6 +106,7 @@ class HybridModel(EpollModel):
         if blocked or (self._waits_for_quick(connection) and self._may_serve_here(connection)):
             super().resume_served(connection)
         else:
+            self._precedence.give(connection)
             self._post(connection)
 
     def _waits_for_quick(self, connection: Connection) -> bool:

@@ -235,7 +235,7 @@ class Loop:
         state = self.state
         events = state.descriptors.epoll.poll(self._poll_time(), EVENTS_PER_TURN)
         state.polled = state.now = time.monotonic()
-        self._batch = iter(events)
+        self._batch = iter(state.precedence.in_order(events))
         self._saw_all = len(events) < EVENTS_PER_TURN
         self._finish_turn()
 

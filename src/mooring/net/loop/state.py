@@ -14,6 +14,7 @@ from .departures import Departures
 from .descriptors import Descriptors
 from .mailbox import Mailbox
 from .model import Model
+from .precedence import Precedence
 from .table import ConnectionTable
 from .timers import Timers
 from .traffic import Traffic
@@ -37,6 +38,7 @@ class State:
         ring: who has to be looked at when.
         timers: what is to be called when.
         ready: connections whose messages did not fit into one service on the loop thread; kept by the model.
+        precedence: who is read first.
         departures: replies that leave at the end of the turn.
         closing: connections whose descriptors are closed at the end of the turn.
         traffic: counts.
@@ -54,6 +56,7 @@ class State:
         self.ring: DeadlineRing[Connection] = DeadlineRing()
         self.timers = Timers(self)
         self.ready: deque[Connection] = deque()
+        self.precedence = Precedence(self)
         self.departures = Departures(self)
         self.closing: list[Connection] = []
         self.traffic = Traffic()
