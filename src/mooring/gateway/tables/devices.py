@@ -200,6 +200,16 @@ class Devices:
             for number, token, connected in rows
         }
 
+    def logins_since(self, when: float) -> list[tuple[str, str]]:
+        """Who has logged in since then, as far as it is written: names, and when each did last, as text.
+
+        Raises:
+            Unavailable.
+        """
+        with self._database.lease() as lease:
+            rows = lease.execute("SELECT name, connected_at FROM devices WHERE connected_at > %s", (to_text(when),))
+            return [(text_of(name), from_column(connected)) for name, connected in rows.fetchall()]
+
     def note_presence(self, rows: Sequence[tuple[float | None, float, int]]) -> None:
         """Write when devices connected (None: no change) and were last heard of, in one commit.
 
