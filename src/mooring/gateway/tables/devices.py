@@ -203,12 +203,18 @@ class Devices:
     def logins_since(self, when: float) -> list[tuple[str, str]]:
         """Who has logged in since then, as far as it is written: names, and when each did last, as text.
 
+        The latest come first, and of very many (a fleet that comes back, a clock that was put back) only those.
+
         Raises:
             Unavailable.
         """
         with self._database.lease() as lease:
-            rows = lease.execute("SELECT name, connected_at FROM devices WHERE connected_at > %s", (to_text(when),))
-            return [(text_of(name), from_column(connected)) for name, connected in rows.fetchall()]
+            rows = lease.execute(
+                "SELECT name, connected_at FROM devices WHERE connected_at > %s "
+                f"ORDER BY connected_at DESC LIMIT {PAGE}",
+                (to_text(when),),
+            ).fetchall()
+        return [(text_of(name), from_column(connected)) for name, connected in rows]
 
     def note_presence(self, rows: Sequence[tuple[float | None, float, int]]) -> None:
         """Write when devices connected (None: no change) and were last heard of, in one commit.
