@@ -7,6 +7,7 @@ from clock import Clock
 from devices import Connect, Device, MakeGateway
 from waiting import wait_until
 
+from mooring import CloseReason
 from mooring.gateway import Gateway, roll_call, rounds
 from mooring.gateway.rounds import Rounds
 from mooring.gateway.tables.database import Unavailable
@@ -60,6 +61,7 @@ def test_two_devices_with_one_name_at_two_servers_are_warned_of_counted_and_slow
         log_in(there, twin, "twin")
         assert device.hear()["reason"] == "replaced"
     assert (here.counters["replaced"], here.counters["takeover"]) == (4, 0)
+    wait_until(lambda: here.stats().closed.get(CloseReason.REPLACED) == 4)
     answer = connect(here).ask(op="hello", device="twin")
     assert (answer["code"], answer["of"], answer["retry"]) == ("busy", "hello", True)
     assert twin.ask(op="ping") == {"op": "pong"}

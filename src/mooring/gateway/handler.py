@@ -219,6 +219,7 @@ class DeviceHandler(ConnectionHandler):
         """Become this device; the connection that was it until now is told and closed."""
         name = visit.device.name
         older = self._gateway.connections.get(name)
+        leaving = older if older is not None and older.close_reason is not None else None
         if older is not None and older is not self.connection and isinstance(older.session, Visit):
             older.session.say_bye("replaced", REPLACED_RETRY_AFTER)
         self._visit = self.connection.session = visit
@@ -227,7 +228,7 @@ class DeviceHandler(ConnectionHandler):
             replaced = self.connection.identify(name)
         except ConnectionClosed:
             return False  # this one has gone meanwhile
-        if replaced is not None and replaced.close_reason is CloseReason.REPLACED:  # else it was on its way out
+        if replaced is not None and replaced is not leaving:
             self._gateway.note_takeover(replaced, self.connection)
         return True
 

@@ -227,10 +227,11 @@ class Gateway(Server):
             self._warn_of_takeovers(newer.name, f"from {older.peer} and from {newer.peer}")
 
     def note_sent_away(self, visit: Visit, reason: str) -> None:
-        """Count and log a device whose connection was closed because of what the tables say."""
+        """Count a device whose connection was closed because of what the tables say, and log it or have it logged."""
         self.counters.add(reason)
-        self.rare.log(logging.INFO, reason, "%r was sent away: %s", visit.connection, reason)
-        if reason == "replaced" and self.takeovers.note(visit.device.name, elsewhere=True):
+        if reason != "replaced":  # which the end of the connection says
+            self.rare.log(logging.INFO, reason, "%r was sent away: %s", visit.connection, reason)
+        elif self.takeovers.note(visit.device.name, elsewhere=True):
             self._warn_of_takeovers(visit.device.name, f"from {visit.connection.peer} and at another server")
 
     def _warn_of_takeovers(self, name: str | None, places: str) -> None:
