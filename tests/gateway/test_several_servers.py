@@ -110,6 +110,25 @@ def test_most_rounds_are_of_logins_and_one_in_ten_seconds_is_of_all() -> None:
     assert done.parts == ["write logins", "look", "write", "call", "write logins", "look", "write"]
 
 
+def test_looks_that_take_long_are_rare_and_logins_are_written_all_the_same() -> None:
+    clock, seconds = Clock(), {"look": 0.02}
+
+    class Slow(Done):
+        def look(self) -> None:
+            super().look()
+            clock.advance(seconds["look"])
+
+    done = Slow()
+    round_ = make_rounds(done, clock)
+    for _ in range(3):
+        round_.make()
+    clock.advance(0.02 / rounds.LOOK_SHARE)
+    seconds["look"] = rounds.LONGEST_REST
+    for _ in range(2):  # the next one need not wait, though this one took so long
+        round_.make()
+    assert done.parts == ["write logins", "look", "write logins", "write logins"] + ["write logins", "look"] * 2
+
+
 def test_a_database_that_is_away_is_told_of_once_each_time(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     done = Done()

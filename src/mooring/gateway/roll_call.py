@@ -13,8 +13,8 @@ from .visits import Visit
 
 BATCH_SIZE: Final = 500
 LOOK_BACK: Final = 2.0
-"""Seconds before now in which a login at another server was, if it is to be found at once: it is written a moment
-after it has happened, and clocks differ. What is older is found by the next roll call."""
+"""Seconds before the last look in which a login at another server was, if it is to be found at once: it is written a
+moment after it has happened, and clocks differ. What is older is found by the next roll call."""
 REPLACED_RETRY_AFTER: Final = 60.0
 """Seconds that a replaced device stays away: two devices of one name would push each other out for ever else."""
 REMOVED_RETRY_AFTER: Final = 3600.0
@@ -33,6 +33,7 @@ class RollCall:
         self._devices = devices
         self._connections = connections
         self._sent_away = sent_away
+        self._looked_at = time.time()
 
     def call(self) -> None:
         """Look at all who are here.
@@ -46,12 +47,14 @@ class RollCall:
             self._call(visits[first : first + BATCH_SIZE])
 
     def look(self) -> None:
-        """Look at those who have logged in anywhere just now.
+        """Look at those who have logged in anywhere since the last look.
 
         Raises:
             Unavailable.
         """
-        logins = self._devices.logins_since(time.time() - LOOK_BACK)
+        began = time.time()
+        logins = self._devices.logins_since(min(began, self._looked_at) - LOOK_BACK)
+        self._looked_at = began
         now = to_text(time.time())
         for name, connected_at in logins:
             connection = self._connections.get(name)

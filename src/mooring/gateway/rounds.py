@@ -17,6 +17,10 @@ INTERVAL: Final = 0.3
 """Seconds between two rounds: a login is seen by every other server within a second."""
 FULL_INTERVAL: Final = 10.0
 """Seconds between two rounds of everything: as much may be missing of ``last_seen_at`` after a crash."""
+LOOK_SHARE: Final = 0.05
+"""Of the time that may go into looks for logins: while a fleet comes back they read many, and its logins come first."""
+LONGEST_REST: Final = 1.0
+"""Seconds after a look in which there is no other, at most, however long it took."""
 
 
 class Rounds:
@@ -35,13 +39,14 @@ class Rounds:
         self._roll_call = roll_call
         self._clock = clock
         self._full_at = clock() + FULL_INTERVAL
+        self._look_at = clock()
         self._is_away = False
 
     def make(self) -> None:
         """Make one round."""
         now = self._clock()
         if now < self._full_at:
-            self._try(self._presence.write_logins, self._roll_call.look)
+            self._try(self._presence.write_logins, self._look)
         else:
             self._full_at = now + FULL_INTERVAL
             self._try(self._presence.write, self._roll_call.call)
@@ -49,6 +54,12 @@ class Rounds:
     def end(self) -> None:
         """Write who was here until now."""
         self._try(self._presence.write)
+
+    def _look(self) -> None:
+        began = self._clock()
+        if began >= self._look_at:
+            self._roll_call.look()
+            self._look_at = began + min(LONGEST_REST, (self._clock() - began) / LOOK_SHARE)
 
     def _try(self, *parts: Callable[[], None]) -> None:
         try:
