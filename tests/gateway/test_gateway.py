@@ -268,7 +268,7 @@ def test_a_statement_that_hangs_ends_by_the_read_timeout_and_nothing_is_lost(
 def test_a_device_that_logs_in_after_the_clock_was_put_back_is_not_sent_away_when_it_has_caught_up(
     make_gateway: MakeGateway, connect: Connect, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mooring.gateway.services.PRESENCE_INTERVAL", 3600.0)  # it is written when the test says so
+    monkeypatch.setattr("mooring.gateway.services.ROUNDS_INTERVAL", 3600.0)  # it is written when the test says so
     first, second = make_gateway(database_url), make_gateway(database_url)
     now, clock = time.time(), {"jump": 0.0}
     monkeypatch.setattr(time, "time", lambda: now + clock["jump"])

@@ -167,6 +167,16 @@ def test_presence_keeps_when_a_device_connected_unless_it_did_again(store: Store
     assert [from_column(value) for value in row] == [to_text(NOW), to_text(NOW + 1), to_text(NOW + 9)]
 
 
+def test_of_logins_the_latest_come_first_and_not_more_than_a_portion(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mooring.gateway.tables.devices.PAGE", 2)
+    numbers = [log_in(store, name)[0].id for name in "abcd"]
+    store.devices.note_presence([(NOW + index, NOW + 9, number) for index, number in enumerate(numbers)])
+    assert store.devices.logins_since(NOW + 2.5) == [("d", to_text(NOW + 3))]
+    assert store.devices.logins_since(NOW) == [("d", to_text(NOW + 3)), ("c", to_text(NOW + 2))]
+
+
 def test_rows_are_read_in_portions(store: Store, pool: ConnectionPool) -> None:
     device, _ = log_in(store, "a", NOW)
     with pool.connection() as lease:

@@ -13,6 +13,7 @@ from mooring.gateway.presence import Presence
 from mooring.gateway.roll_call import RollCall
 from mooring.gateway.takeovers import Takeovers
 from mooring.gateway.times import to_text
+from mooring.net.connection.connections import Connections
 
 
 class Clock:
@@ -32,16 +33,28 @@ def test_a_name_that_changes_hands_too_often_stays_with_whoever_has_it_for_a_whi
     watch = Takeovers(clock)
     for _ in range(3):
         watch.note("a")
-        assert watch.pause("a") == 0.0
+        assert watch.pause("a", is_here=True) == 0.0
     watch.note("a")
-    assert watch.pause("a") == takeovers.PAUSE
-    assert watch.pause("b") == 0.0
+    assert watch.pause("a", is_here=True) == takeovers.PAUSE
+    assert watch.pause("b", is_here=True) == 0.0
     clock.now += takeovers.PAUSE
-    assert watch.pause("a") == 0.0
+    assert watch.pause("a", is_here=True) == 0.0
     watch.note("a")
-    assert watch.pause("a") == takeovers.PAUSE
+    assert watch.pause("a", is_here=True) == takeovers.PAUSE
     clock.now += takeovers.WINDOW
-    assert watch.pause("a") == 0.0
+    assert watch.pause("a", is_here=True) == 0.0
+
+
+def test_a_name_that_went_to_another_server_too_often_is_kept_out_here() -> None:
+    clock = Clock()
+    watch = Takeovers(clock)
+    for _ in range(4):
+        watch.note("here")
+        watch.note("there", elsewhere=True)
+    assert watch.pause("here", is_here=False) == 0.0  # nobody has it any more
+    assert watch.pause("there", is_here=False) == takeovers.PAUSE
+    clock.now += takeovers.PAUSE
+    assert watch.pause("there", is_here=False) == 0.0
 
 
 def test_takeovers_that_are_far_apart_are_not() -> None:
@@ -83,7 +96,7 @@ def test_a_login_in_the_future_was_written_by_a_wrong_clock_and_sends_nobody_awa
         connection=SimpleNamespace(close_reason=None),
         send_away=lambda reason, retry_after: None,
     )
-    roll_call = RollCall(Devices(), [], lambda visit, reason: away.append(reason))  # type: ignore[arg-type]
+    roll_call = RollCall(Devices(), Connections(), lambda visit, reason: away.append(reason))  # type: ignore[arg-type]
     roll_call._call([visit])
     assert away == []
     monkeypatch.setattr(time, "time", lambda: now + 3601)  # and it says no more when the time has come

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from devices import Connect, Device, MakeGateway
-from waiting import wait_until
 
 from mooring import CloseReason, ConnectionClosed, Limits
 from mooring.db import ConnectionPool, Lease, open_pool
@@ -124,7 +123,8 @@ def test_a_device_gets_a_token_once_until_it_is_taken_away(store: Store) -> None
 def test_a_device_whose_token_is_taken_away_is_sent_away(
     make_gateway: MakeGateway, connect: Connect, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mooring.gateway.services.PRESENCE_INTERVAL", 0.05)
+    monkeypatch.setattr("mooring.gateway.rounds.FULL_INTERVAL", 0.0)
+    monkeypatch.setattr("mooring.gateway.services.ROUNDS_INTERVAL", 0.05)
     gateway = make_gateway(sqlite_url, auth="token")
     device, other = connect(gateway), connect(gateway)
     device.ask(op="hello", device="a", token=let_in(gateway, "a"))
@@ -136,22 +136,6 @@ def test_a_device_whose_token_is_taken_away_is_sent_away(
     assert list(device) == []
     assert other.ask(op="ping") == {"op": "pong"}
     assert gateway.counters["removed"] == 1
-
-
-def test_a_device_that_logs_in_at_another_server_is_closed_here(
-    make_gateway: MakeGateway, connect: Connect, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("mooring.gateway.services.PRESENCE_INTERVAL", 0.05)
-    here, there = make_gateway(database_url), make_gateway(database_url)
-    device = connect(here)
-    device.log_in("a")
-    wait_until(lambda: next(iter(here.store.devices.rows())).connected_at)
-    newer = connect(there)
-    newer.log_in("a")
-    bye = device.hear()
-    assert (bye["op"], bye["reason"], bye["retry_after"]) == ("bye", "replaced", 60.0)
-    assert list(device) == []
-    assert newer.ask(op="push", seq=1, data=1) == {"op": "ack", "seq": 1}
 
 
 @pytest.mark.parametrize(

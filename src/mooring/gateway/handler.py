@@ -209,7 +209,8 @@ class DeviceHandler(ConnectionHandler):
     def _respect_pause(self, hello: Hello) -> None:
         """A name that changes hands all the time stays with whoever has it for a while."""
         older = self._gateway.connections.get(hello.device)
-        pause = self._gateway.takeovers.pause(hello.device) if older is not None else 0.0
+        is_here = older is not None and older.close_reason is None
+        pause = self._gateway.takeovers.pause(hello.device, is_here=is_here)
         if pause:
             detail = f"another device is {hello.device!r} and logs in again and again; wait {pause:.0f} s"
             raise refusal(ErrorCode.BUSY, detail, hello)
@@ -218,6 +219,7 @@ class DeviceHandler(ConnectionHandler):
         """Become this device; the connection that was it until now is told and closed."""
         name = visit.device.name
         older = self._gateway.connections.get(name)
+        leaving = older if older is not None and older.close_reason is not None else None
         if older is not None and older is not self.connection and isinstance(older.session, Visit):
             older.session.say_bye("replaced", REPLACED_RETRY_AFTER)
         self._visit = self.connection.session = visit
@@ -226,7 +228,7 @@ class DeviceHandler(ConnectionHandler):
             replaced = self.connection.identify(name)
         except ConnectionClosed:
             return False  # this one has gone meanwhile
-        if replaced is not None:
+        if replaced is not None and replaced is not leaving:
             self._gateway.note_takeover(replaced, self.connection)
         return True
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from ..net.connection.connections import Connections
 from .tables.database import Unavailable
 from .tables.devices import Device, Devices
 from .visits import Visit
 
-logger = logging.getLogger("mooring.gateway")
+Noted: TypeAlias = tuple[float | None, float]
+"""When a device connected (None: not since the last batch), and when it was last seen; Unix seconds."""
 
-INTERVAL: Final = 10.0
-"""Seconds between two batches: as much may be missing of ``last_seen_at`` after a crash."""
 BATCH_SIZE: Final = 500
 """Devices in one commit: enough to make it cheap, few enough that nobody waits long for their rows."""
 TICK: Final = 0.001
@@ -36,8 +35,8 @@ class Presence:
         self._devices = devices
         self._connections = connections
         self._lock = threading.Lock()
-        self._noted: dict[int, tuple[float | None, float]] = {}  # device id -> (connected at, last seen at)
-        self._leaving: dict[int, tuple[float | None, float]] = {}  # what is being written now
+        self._noted: dict[int, Noted] = {}  # by the device's id
+        self._leaving: dict[int, Noted] = {}  # what is being written now
         self._written: dict[int, float] = {}
 
     def connected(self, visit: Visit, before: float = 0.0) -> bool:
@@ -70,19 +69,35 @@ class Presence:
             self._noted[device.id] = (connected_at, max(last, when))
 
     def write(self) -> None:
-        """Write what has been noted since the last time."""
+        """Write what has been noted since the last time.
+
+        Raises:
+            Unavailable: what was not written is kept.
+        """
         self._note_open()
+        self._write(lambda noted: True)
+
+    def write_logins(self) -> None:
+        """Write of those who have logged in since the last time: other servers are to see it.
+
+        Raises:
+            Unavailable: what was not written is kept.
+        """
+        self._write(lambda noted: noted[0] is not None)
+
+    def _write(self, is_due: Callable[[Noted], bool]) -> None:
         with self._lock:
-            noted, self._noted = self._noted, {}
-            self._leaving = noted
-        rows = [(connected_at, seen, number) for number, (connected_at, seen) in sorted(noted.items())]
+            due = {number: noted for number, noted in self._noted.items() if is_due(noted)}
+            for number in due:
+                del self._noted[number]
+            self._leaving = due
+        rows = [(connected_at, seen, number) for number, (connected_at, seen) in sorted(due.items())]
         for first in range(0, len(rows), BATCH_SIZE):
             try:
                 self._devices.note_presence(rows[first : first + BATCH_SIZE])
-            except Unavailable as exc:
-                logger.info("when devices were here could not be written, it is tried again later: %s", exc)
+            except Unavailable:
                 self._keep(rows[first:])
-                return
+                raise
 
     def _keep(self, rows: list[tuple[float | None, float, int]]) -> None:
         with self._lock:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
-from ..net.connection.connection import Connection
-from .tables.database import Unavailable
+from ..net.connection.connections import Connections
 from .tables.devices import Devices
 from .times import to_seconds, to_text
 from .visits import Visit
 
-logger = logging.getLogger("mooring.gateway")
-
 BATCH_SIZE: Final = 500
+LOOK_BACK: Final = 2.0
+"""Seconds before the last look in which a login at another server was, if it is to be found at once: it is written a
+moment after it has happened, and clocks differ. What is older is found by the next roll call."""
 REPLACED_RETRY_AFTER: Final = 60.0
 """Seconds that a replaced device stays away: two devices of one name would push each other out for ever else."""
 REMOVED_RETRY_AFTER: Final = 3600.0
@@ -30,22 +29,37 @@ class RollCall:
         sent_away: told of each, with the reason.
     """
 
-    def __init__(
-        self, devices: Devices, connections: Iterable[Connection], sent_away: Callable[[Visit, str], None]
-    ) -> None:
+    def __init__(self, devices: Devices, connections: Connections, sent_away: Callable[[Visit, str], None]) -> None:
         self._devices = devices
         self._connections = connections
         self._sent_away = sent_away
+        self._looked_at = time.time()
 
     def call(self) -> None:
-        """Look at all who are here."""
+        """Look at all who are here.
+
+        Raises:
+            Unavailable.
+        """
         sessions = [connection.session for connection in self._connections]
         visits = [session for session in sessions if isinstance(session, Visit)]
-        try:
-            for first in range(0, len(visits), BATCH_SIZE):
-                self._call(visits[first : first + BATCH_SIZE])
-        except Unavailable as exc:
-            logger.info("who has logged in elsewhere could not be read, it is tried again later: %s", exc)
+        for first in range(0, len(visits), BATCH_SIZE):
+            self._call(visits[first : first + BATCH_SIZE])
+
+    def look(self) -> None:
+        """Look at those who have logged in anywhere since the last look.
+
+        Raises:
+            Unavailable.
+        """
+        began = time.time()
+        logins = self._devices.logins_since(min(began, self._looked_at) - LOOK_BACK)
+        self._looked_at = began
+        now = to_text(time.time())
+        for name, connected_at in logins:
+            connection = self._connections.get(name)
+            if connection is not None and isinstance(connection.session, Visit):
+                self._compare(connection.session, connected_at, now)
 
     def _call(self, visits: list[Visit]) -> None:
         rows = self._devices.roll_call([visit.device.id for visit in visits])
@@ -54,12 +68,13 @@ class RollCall:
             token_hash, connected_at = rows.get(visit.device.id, (None, None))
             if visit.device.id not in rows or visit.device.token_hash not in (None, token_hash):
                 self._send_away(visit, "removed", REMOVED_RETRY_AFTER)
-            elif connected_at is not None and visit.began is not None:
+            elif connected_at is not None:
                 self._compare(visit, connected_at, now)
 
     def _compare(self, visit: Visit, newest: str, now: str) -> None:
         """Send a device away if the newest login that is written is a later one than its own."""
-        assert visit.began is not None
+        if visit.began is None:
+            return  # it is about to log in
         began = to_text(visit.began)
         if newest == began:
             visit.is_written = True

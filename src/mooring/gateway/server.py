@@ -224,19 +224,19 @@ class Gateway(Server):
         """Count a login that closed an older connection of the same name; warn if that goes on and on."""
         self.counters.add("takeover")
         if self.takeovers.note(newer.name or ""):
-            self.rare.log(
-                logging.WARNING,
-                "takeovers",
-                "%r logs in again and again, from %s and from %s: do two devices have one name?",
-                newer.name,
-                older.peer,
-                newer.peer,
-            )
+            self._warn_of_takeovers(newer.name, f"from {older.peer} and from {newer.peer}")
 
     def note_sent_away(self, visit: Visit, reason: str) -> None:
-        """Count and log a device whose connection was closed because of what the tables say."""
+        """Count a device whose connection was closed because of what the tables say, and log it or have it logged."""
         self.counters.add(reason)
-        self.rare.log(logging.INFO, reason, "%r was sent away: %s", visit.connection, reason)
+        if reason != "replaced":  # which the end of the connection says
+            self.rare.log(logging.INFO, reason, "%r was sent away: %s", visit.connection, reason)
+        elif self.takeovers.note(visit.device.name, elsewhere=True):
+            self._warn_of_takeovers(visit.device.name, f"from {visit.connection.peer} and at another server")
+
+    def _warn_of_takeovers(self, name: str | None, places: str) -> None:
+        text = "%r logs in again and again, %s: do two devices have one name?"
+        self.rare.log(logging.WARNING, "takeovers", text, name, places)
 
     def _begin_farewell(self, spread: float | None, timeout: float | None) -> float:
         """See Server. Devices hear when to come back, so that they return spread even if all of them go at once.

@@ -14,9 +14,10 @@ from ..db.migrations import Migrations
 from .dispatcher import INTERVAL as DISPATCH_INTERVAL
 from .dispatcher import Dispatcher
 from .periodic import Periodic
-from .presence import INTERVAL as PRESENCE_INTERVAL
 from .presence import Presence
 from .roll_call import RollCall
+from .rounds import INTERVAL as ROUNDS_INTERVAL
+from .rounds import Rounds
 from .store import Store
 from .tables.database import Unavailable
 from .writers import GroupCommits, SingleInserts
@@ -51,18 +52,13 @@ def open_services(gateway: Gateway) -> Iterator[None]:
     migrations_of(pool).migrate()
     store = gateway.store = Store(pool)
     presence = gateway.presence = Presence(store.devices, gateway.connections)
-    roll_call = RollCall(store.devices, gateway.connections, gateway.note_sent_away)
+    rounds = Rounds(presence, RollCall(store.devices, gateway.connections, gateway.note_sent_away))
     dispatcher = gateway.dispatcher = Dispatcher(store.commands, wake=lambda: commands.wake())
     dispatcher.begin()
     commands = Periodic("mooring-commands", DISPATCH_INTERVAL, dispatcher.look)
     uploads = Periodic("mooring-uploads", HOUR, lambda: _drop_unfinished(store))
     gateway.writer = GroupCommits(pool) if gateway.group_commit else SingleInserts(store.pushes)
-
-    def keep_presence() -> None:
-        presence.write()
-        roll_call.call()
-
-    here = Periodic("mooring-presence", PRESENCE_INTERVAL, keep_presence, at_end=presence.write)
+    here = Periodic("mooring-presence", ROUNDS_INTERVAL, rounds.make, at_end=rounds.end)
     with ExitStack() as ending:
         ending.callback(gateway.writer.close)
         for periodic in (uploads, here, commands):

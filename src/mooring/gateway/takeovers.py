@@ -28,20 +28,27 @@ class Takeovers:
         self._lock = threading.Lock()
         self._names: OrderedDict[str, _Name] = OrderedDict()
 
-    def pause(self, name: str) -> float:
-        """Seconds for which this name cannot be taken over: 0.0, unless it has changed hands too often of late."""
+    def pause(self, name: str, *, is_here: bool) -> float:
+        """Seconds for which this name cannot be taken over: 0.0, unless it has changed hands too often of late.
+
+        Args:
+            is_here: a connection to this server has the name; else it can only be that another server took it over.
+        """
         with self._lock:
             entry = self._names.get(name)
             if entry is None:
                 return 0.0
             now = self._clock()
             entry.forget(now - WINDOW)
-            if len(entry.times) <= TAKEOVERS_PER_MINUTE:
+            if len(entry.times) <= TAKEOVERS_PER_MINUTE or not (is_here or entry.is_elsewhere):
                 return 0.0
             return max(0.0, entry.times[-1] + PAUSE - now)
 
-    def note(self, name: str) -> bool:
+    def note(self, name: str, *, elsewhere: bool = False) -> bool:
         """Count one.
+
+        Args:
+            elsewhere: the newer login is another server's.
 
         Returns:
             Whether it is to be warned of: the name has had more than 3 in the last minute, and no warning in it.
@@ -54,6 +61,7 @@ class Takeovers:
                 self._names.popitem(last=False)
             entry.forget(now - WINDOW)
             entry.times.append(now)
+            entry.is_elsewhere = elsewhere
             if len(entry.times) <= TAKEOVERS_PER_MINUTE or now < entry.warned_at + WINDOW:
                 return False
             entry.warned_at = now
@@ -61,10 +69,11 @@ class Takeovers:
 
 
 class _Name:
-    __slots__ = ("times", "warned_at")
+    __slots__ = ("is_elsewhere", "times", "warned_at")
 
     def __init__(self) -> None:
         self.times: deque[float] = deque()
+        self.is_elsewhere = False  # by the last of them
         self.warned_at = float("-inf")
 
     def forget(self, before: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..errors import ConnectionClosed, FrameError
 from ..net.connection.connection import Connection
+from ..net.connection.life import CloseReason
 from .codec import Codec, Session
 from .messages import Bye, ToDevice
 from .tables.devices import Device
@@ -55,7 +56,10 @@ class Visit:
             retry_after: seconds that it shall stay away.
         """
         self.say_bye(reason, retry_after)
-        self.connection.close(f"the device was told to go: {reason}")
+        if reason == "replaced":
+            self.connection.end(CloseReason.REPLACED, "the device has logged in at another server", dropping=True)
+        else:
+            self.connection.close(f"the device was told to go: {reason}")
 
     def say_bye(self, reason: str, retry_after: float) -> bool:
         """Tell the device that its connection will be closed, as far as its protocol has words for that.
