@@ -106,11 +106,13 @@ def run(command: list[str], depth: int, messages: int) -> str:
 
 def bytecodes(counted: list[str], depth: int, messages: int) -> Counter[str]:
     """Bytecodes by function of ours."""
-    counts: Counter[str] = Counter()
-    for line in run([*counted, "--bytecodes"], depth, messages).splitlines():
-        count, name = line.split(" ", 1)
-        counts[name] = int(count)
-    return counts
+    return read_counts(run([*counted, "--bytecodes"], depth, messages))
+
+
+def read_counts(output: str) -> Counter[str]:
+    """Read what a counted process prints at its end."""
+    lines = [line.split(" ", 1) for line in output.splitlines()]
+    return Counter({name: int(count) for count, name in lines})
 
 
 def instructions(counted: list[str], depth: int, messages: int) -> Counter[str]:
@@ -143,6 +145,15 @@ def own_costs(profile: str) -> Counter[str]:
     return costs
 
 
+def print_costs(what: str, whose: str, counts: list[Counter[str]], number: int) -> None:
+    """Print the costs of one message by function: of a run of this number of them, and one of twice as many."""
+    once, twice = counts
+    costs = {name: (twice[name] - once[name]) / number for name in twice}
+    print(f"\n{what} for each {whose}: {sum(costs.values()):,.0f}")
+    for name, cost in sorted(costs.items(), key=lambda item: -item[1])[:SHOWN]:
+        print(f"{cost:10,.1f}  {name}", flush=True)
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser()
@@ -157,11 +168,8 @@ def main() -> None:
     counted = [sys.executable, __file__, "--serve", *(["--router"] if options.router else [])]
     for depth in DEPTHS:
         for count in (bytecodes, instructions):
-            once, twice = (count(counted, depth, times * options.messages) for times in (1, 2))
-            costs = {name: (twice[name] - once[name]) / options.messages for name in twice}
-            print(f"\n{count.__name__} for each message, {depth} in flight: {sum(costs.values()):,.0f}")
-            for name, cost in sorted(costs.items(), key=lambda item: -item[1])[:SHOWN]:
-                print(f"{cost:10,.1f}  {name}")
+            counts = [count(counted, depth, times * options.messages) for times in (1, 2)]
+            print_costs(count.__name__, f"message, {depth} in flight", counts, options.messages)
 
 
 if __name__ == "__main__":

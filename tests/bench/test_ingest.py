@@ -36,6 +36,7 @@ def test_pushes_to_the_gateway_are_found_in_its_table(session: Session, folder: 
     pushed = push(session, INGEST_OURS, SQLiteTables(folder, 3), 3, load)
     assert pushed.rate > 0
     assert 0 < pushed.p50 <= pushed.p99
+    assert (pushed.late is not None) == ("rate" in load)
 
 
 def test_a_server_that_acknowledges_what_it_does_not_store_has_no_figure(session: Session, folder: Path) -> None:
@@ -66,7 +67,7 @@ def test_ours_is_also_measured_at_the_very_rate_at_which_the_best_peer_is_at_its
 
     def note(session: Session, one: Contender, tables: SQLiteTables, devices: int, load: dict[str, float]) -> Pushed:
         loads.append(load)
-        return Pushed(rate=load["rate"], p50=0.001, p99=0.002, cpu=0.0)
+        return Pushed(rate=load["rate"], p50=0.001, p99=0.002, cpu=0.0, late=0.0)
 
     monkeypatch.setattr(ingest, "push", note)
     for depth, rate in zip(ingest.DEPTHS, (8000.0, 9000.0), strict=True):

@@ -17,6 +17,7 @@ from collections import deque
 from typing import Any
 
 from mooring.bench.load import summary
+from mooring.bench.precedence import goes_first
 
 PATIENCE = 30.0
 """Seconds to wait for logins, and for the last acknowledgements."""
@@ -77,13 +78,19 @@ class Device:
 
 
 class Fleet:
-    """The devices of a run."""
+    """The devices of a run.
+
+    Attributes:
+        acknowledged: how long each push took that was acknowledged, in nanoseconds.
+        late: in an open loop, how long after it was due each push was sent.
+    """
 
     def __init__(self, task: dict[str, Any]) -> None:
         self.devices = [Device(task["port"], f"bench-{number}", task["token"]) for number in range(task["devices"])]
         for device in self.devices:
             device.wait_for_welcome()
         self.acknowledged: array[int] = array("Q")
+        self.late: array[int] = array("Q")
         self._by_descriptor = {device.socket.fileno(): device for device in self.devices}
         self._epoll = select.epoll()
         for descriptor in self._by_descriptor:
@@ -115,7 +122,9 @@ class Fleet:
         gap, number, end = 1e9 / rate, 0, begin + int(seconds * 1e9)
         while (now := time.perf_counter_ns()) < end:
             while begin + number * gap <= now:
-                self.devices[number % len(self.devices)].push(1, begin + int(number * gap))
+                due = begin + int(number * gap)
+                self.late.append(time.perf_counter_ns() - due)
+                self.devices[number % len(self.devices)].push(1, due)
                 number += 1
             self.turn(max(0.0, (begin + number * gap - time.perf_counter_ns()) / 1e9))
 
@@ -135,6 +144,8 @@ def measure(task: dict[str, Any]) -> None:
         task: ``port``, ``devices``, ``token``, ``warm_up`` and ``window`` in seconds; ``depth``, or ``rate`` in pushes
             per second.
     """
+    if "rate" in task:
+        goes_first()
     fleet = Fleet(task)
 
     def run(seconds: float) -> None:
@@ -145,11 +156,14 @@ def measure(task: dict[str, Any]) -> None:
 
     run(task["warm_up"])
     before, began = len(fleet.acknowledged), time.perf_counter()
+    del fleet.late[:]
     print("start", flush=True)
     run(task["window"])
     counted, seconds = fleet.acknowledged[before:], time.perf_counter() - began
     fleet.drain()
     said = {"seconds": seconds, "acknowledged": len(fleet.acknowledged), **summary(counted)}
+    if fleet.late:
+        said["late"] = summary(fleet.late)["p99"]
     print(json.dumps(said), flush=True)
     sys.stdin.read()
 

@@ -31,12 +31,14 @@ class Pushed:
         rate: pushes per second that were acknowledged in the window; all of them were found in the table.
         p50, p99: seconds from sending to the acknowledgement.
         cpu: CPU seconds of the server for each of them.
+        late: in an open loop, the 99th percentile of the seconds between when a push was due and when it was sent.
     """
 
     rate: float
     p50: float
     p99: float
     cpu: float
+    late: float | None
 
 
 class Tables(Protocol):
@@ -158,6 +160,7 @@ def push(session: Session, contender: Contender, tables: Tables, devices: int, l
         p50=said["p50"],
         p99=said["p99"],
         cpu=(after.cpu - before.cpu) / max(1, said["count"]),
+        late=said.get("late"),
     )
 
 

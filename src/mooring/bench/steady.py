@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import select
 import socket
 import sys
@@ -19,6 +18,7 @@ from collections import deque
 from typing import Any
 
 from mooring.bench.load import say, summary
+from mooring.bench.precedence import goes_first
 
 REQUEST = b"PING\r\n"
 LONGEST_POLL = 0.05
@@ -95,20 +95,6 @@ class Steady:
         waiting = array("Q", (max(0, now - due) for device in self._devices for due in device.due))
         say(json.dumps({**summary(self._latencies + waiting), "waiting": len(waiting), "lost": self.lost}))
         del self._latencies[:]
-
-
-def goes_first() -> bool:
-    """Become a real-time process, if that is permitted (CAP_SYS_NICE); returns whether it is.
-
-    A kernel that preempts lazily (Linux since 6.13) lets the abusers, who compute on the same core, go on until the
-    next tick, 4 ms, when an answer comes for us from another core, however low their priority is. That would be taken
-    for the server's doing. It makes an exception for real-time processes.
-    """
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
-    except PermissionError:
-        return False
-    return True
 
 
 def main() -> None:

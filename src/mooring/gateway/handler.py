@@ -36,7 +36,7 @@ from .messages import (
 from .roll_call import REPLACED_RETRY_AFTER
 from .store import TooManyDevices, Unauthorized, Unavailable
 from .tables.devices import Login
-from .tables.pushes import Stored, rows_of
+from .tables.pushes import CONFLICT, NEW, Stored, rows_of
 from .transfers import read_block, take_block, tell_version
 from .visits import Visit
 
@@ -240,14 +240,14 @@ class DeviceHandler(ConnectionHandler):
 
     def stored(self, push: Push, stored: Stored) -> bytes | None:
         """See Answering."""
-        if stored is Stored.CONFLICT:
+        if stored is CONFLICT:
             self._warn_of_conflict(push.seq)
             detail = f"something else with seq {push.seq} is stored already; go on above last_seq of the welcome"
             if push.batch is not None:
                 detail = f"something else is stored already among seq {push.seq} to {push.last_seq}; none was taken"
             return self._refuse(refusal(ErrorCode.CONFLICT, detail, push))
         count, last = (1, push.seq) if push.batch is None else (len(push.batch), push.last_seq)
-        self._gateway.counters.add("new" if stored is Stored.NEW else stored.value, count)
+        self._gateway.counters.add("new" if stored is NEW else stored.value, count)
         return self._codec.encode(Ack(last), self._session)
 
     def not_stored(self, push: Push, exc: BaseException) -> bytes | None:

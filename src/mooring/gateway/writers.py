@@ -10,7 +10,7 @@ from ..db import ConnectionPool
 from ..threads import Pending
 from ..threads.pending import Derived
 from .messages import Push
-from .tables.pushes import COLUMNS, KEY, Pushes, Row, Stored, size_of
+from .tables.pushes import COLUMNS, CONFLICT, KEY, NEW, Pushes, Row, Stored, size_of
 from .times import from_column
 
 QUEUE_LIMIT: Final = 50_000
@@ -78,9 +78,9 @@ class GroupCommits:
     def _answer(self, rows: Sequence[Row], push: Push, answering: Answering, exc: BaseException | None) -> Answer:
         is_repeated = bool(self._repeated) and self._take_repeated(rows) == len(rows)
         if exc is None:
-            return answering.stored(push, Stored.REPEATED if is_repeated else Stored.NEW)
+            return answering.stored(push, Stored.REPEATED if is_repeated else NEW)
         if isinstance(exc, self._conflict):
-            return answering.stored(push, Stored.CONFLICT)
+            return answering.stored(push, CONFLICT)
         return answering.not_stored(push, exc)
 
     def close(self) -> None:

@@ -204,9 +204,9 @@ class HybridModel(EpollModel):
     @staticmethod
     def _count_quick(routes: list[Route]) -> None:
         """These were called. The leader's: it alone counts calls of routes that are on the loop, without a lock."""
-        for route in routes:
+        for route in set(routes):
             if route.experience is not None:
-                route.experience.calls += 1
+                route.experience.calls += routes.count(route)
         routes.clear()
 
     def _count(self, route: Route, calls: int, cost: float) -> None:

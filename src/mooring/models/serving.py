@@ -101,6 +101,7 @@ class Serving:
         if most > MESSAGES_PER_SERVICE:
             most = MESSAGES_PER_SERVICE
         known: Any = None
+        fit: Route | None = None  # the verdict on a route holds for a service: it is asked for once
         frame = b""
         last = started = monotonic()
         limit = last + SERVICE_TIME
@@ -116,9 +117,11 @@ class Serving:
                 else:
                     meter.route = None  # what goes wrong until the route is found is nobody's
                     route, message = item if type(item) is tuple else self._find(item)
-                    if here and not self.may_run_here(route, connection):
-                        items[done] = (route, message)
-                        break
+                    if here and route is not fit:
+                        if not self.may_run_here(route, connection):
+                            items[done] = (route, message)
+                            break
+                        fit = route
                     meter.route = route
                     routes.append(route)
                     reply = route.function(connection, message)

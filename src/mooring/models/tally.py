@@ -131,8 +131,8 @@ class CallTally:
     def count(self, routes: list[Route]) -> None:
         """These were called, one after the other; for handlers with several routes."""
         known = self.routes
-        for route in routes:
-            (known.get(route) or self.of(route)).calls += 1
+        for route in set(routes):
+            (known.get(route) or self.of(route)).calls += routes.count(route)
 
     def add(self, other: CallTally, route: Route | None = None) -> None:
         """Count what another one has counted, too; of the routes only this one, if it is given."""

@@ -168,7 +168,11 @@ def _push(session: Session, tables: Tables, contender: Contender, name: str, loa
     keep("p50", "ms", pushed.p50 * 1e3)
     keep(P99, "ms", pushed.p99 * 1e3)
     keep("CPU per push", "us", pushed.cpu * 1e6)
-    return f"{pushed.rate:,.0f}/s, p99 {pushed.p99 * 1e3:.1f} ms, {pushed.cpu * 1e6:.0f} us CPU"
+    said = f"{pushed.rate:,.0f}/s, p99 {pushed.p99 * 1e3:.1f} ms, {pushed.cpu * 1e6:.0f} us CPU"
+    if pushed.late is None:
+        return said
+    keep("sent late, p99", "ms", pushed.late * 1e3)
+    return f"{said}, sent late p99 {pushed.late * 1e3:.1f} ms"
 
 
 def _keep_best(session: Session) -> None:

@@ -104,7 +104,7 @@ class Attempt:
         rows = self._table.in_order(self._entries)
         if not rows:
             return Verdict(is_committed=True)
-        most_bytes = server.most_bytes - self._table.statements.head_size()
+        most_bytes = server.most_bytes - self._table.statements.head_size
         fits = sum(map(SIZE, self._entries)) <= most_bytes
         chunks = [rows] if fits else list(self._split(rows, most_bytes))
         if len(chunks) > 1 or self._needs_transaction(lease):

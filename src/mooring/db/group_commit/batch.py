@@ -97,7 +97,7 @@ class Committer:
         """Bytes of the rows of one statement."""
         server = self._server
         most = UNKNOWN_PACKET if server is None else server.most_bytes
-        return most - self._table.statements.head_size()
+        return most - self._table.statements.head_size
 
     def commit(self, entries: Sequence[Entry]) -> None:
         """Give each entry its result, however long that takes; parts keep the order of their entries."""

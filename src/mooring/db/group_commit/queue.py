@@ -73,6 +73,10 @@ class QueueState(Enum):
     ABANDONED = "abandoned"
 
 
+_OPEN: Final = QueueState.OPEN
+"""For ``put``: to look a member up in its class takes CPython 3.11 as long as to take a lock."""
+
+
 class Queue:
     """One line for each writer, and bounds over all of them.
 
@@ -122,24 +126,28 @@ class Queue:
         Raises:
             PoolClosed. PoolBusy: the bounds are reached.
         """
-        count = len(entry.rows)
-        with self.mutex:
-            if self.state is not QueueState.OPEN:
+        count, size = len(entry.rows), entry.size
+        mutex = self.mutex
+        mutex.acquire()  # not `with`, whose end takes as long in CPython 3.11 as all of this
+        try:
+            rows, whole = self.rows + count, self.bytes + size
+            if self.state is not _OPEN:
                 raise PoolClosed(f"{self._label} is closed")
-            if self.rows + count > self.row_limit or self.bytes + entry.size > self.byte_limit:
+            if rows > self.row_limit or whole > self.byte_limit:
                 self.refused += count
                 raise PoolBusy(
                     f"{self._label}: {self.rows} rows of {self.bytes} bytes wait to be stored already; "
                     f"at most {self.row_limit} rows and {self.byte_limit} bytes may"
                 )
-            self.rows += count
-            self.bytes += entry.size
+            self.rows, self.bytes = rows, whole
             line = self.lines[number]
             line.entries.append(entry)
             line.rows += count
-            line.bytes += entry.size
+            line.bytes += size
             if line.is_waited_for:
                 line.wake_locked()
+        finally:
+            mutex.release()
 
     def mark(self, pendings: Sequence[Pending[None]]) -> bool:
         """Put a mark behind everything that waits now, one into each line, and let no batch wait to become larger.

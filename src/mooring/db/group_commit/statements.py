@@ -92,6 +92,9 @@ class Statements:
         columns: those that are given.
         key: those of them that make a row unique.
 
+    Attributes:
+        head_size: bytes of a statement besides its rows, at most.
+
     Raises:
         ValueError: a name with other characters than letters, digits, ``_`` and ``$``.
     """
@@ -104,6 +107,11 @@ class Statements:
                 raise ValueError(f"group_commit: {name!r} is no plain name of a table or column")
         self._table = table
         self._places = f"({','.join(['%s'] * len(self.columns))})"
+        modes: tuple[OnDuplicate, ...] = typing.get_args(OnDuplicate) if key else ("fail",)
+        self._around = {
+            (dialect, mode): (self._head(dialect), self._tail(dialect, mode)) for dialect in Dialect for mode in modes
+        }
+        self.head_size = _HEAD + 8 * sum(len(name.encode()) + 4 for name in (*self.columns, *self.key, self._table))
 
     def insert(self, server: Server, mode: OnDuplicate, rows: Sequence[Row], literal: Literal) -> Insert:
         """Write the statement that stores rows.
@@ -115,7 +123,7 @@ class Statements:
             Whatever a value causes that cannot be written: before anything is sent.
         """
         dialect = server.dialect
-        head, tail = self._head(dialect), self._tail(dialect, mode)
+        head, tail = self._around[dialect, mode]
         if dialect is Dialect.SQLITE:
             return Insert(head + self._places + tail, rows)
         sql = head + _written(rows, literal) + tail
@@ -132,10 +140,6 @@ class Statements:
         head = f"SELECT {self._names(dialect, self.columns)} FROM {_quoted(dialect, self._table)}"  # noqa: S608
         sql = f"{head} WHERE ({self._names(dialect, self.key)}) IN ({marks})"
         return list(lease.execute(sql, [value for key in keys for value in key]).fetchall())
-
-    def head_size(self) -> int:
-        """Bytes of a statement besides its rows, at most."""
-        return _HEAD + 8 * sum(len(name.encode()) + 4 for name in (*self.columns, *self.key, self._table))
 
     def _head(self, dialect: Dialect) -> str:
         # Names were checked by the constructor.

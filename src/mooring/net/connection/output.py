@@ -205,10 +205,14 @@ class Output:
     def expect_reply(self) -> PendingReply:
         """Keep the place of a reply that comes later, by ``settle``."""
         place = PendingReply()
-        with self._lock:
+        lock = self._lock
+        lock.acquire()
+        try:
             if self._replies is None:
                 self._replies = deque()
             self._replies.append(place)
+        finally:
+            lock.release()
         return place
 
     def settle(self, place: PendingReply, data: bytes | None) -> None:

@@ -36,9 +36,13 @@ class Traffic:
 
     def count_sent(self, messages: int, size: int) -> None:
         """So many messages and bytes leave that are not replies of a call that has just ended."""
-        with self._lock:
+        lock = self._lock
+        lock.acquire()  # not `with`, whose end takes longer in CPython 3.11 than the counting
+        try:
             self.sent += messages
             self.sent_bytes += size
+        finally:
+            lock.release()
 
     def count_received(self, messages: int, size: int) -> None:
         """So many messages and bytes were read by a thread other than the loop's."""
