@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -438,12 +439,36 @@ def test_when_every_worker_is_busy_the_loop_still_accepts_reads_and_beats(
     for client in late:
         assert client.recv() == b"beat"
     wait_until(lambda: server.stats().messages == 7)  # read
-    assert server.threads.stats().queued == 5
+    wait_until(lambda: server.threads.stats().queued == 5)
     gate.opened.set()
     for client in late:
         while (message := client.recv()) == b"beat":
             pass
         assert message == b"queued"
+
+
+def test_messages_in_the_hands_of_the_pool_count_for_inbox_limit_when_their_replies_are_pending(
+    gate: Gate, serve: Serve, connect: Connect
+) -> None:
+    pending = [Future[bytes]() for _ in range(3)]
+
+    def handler(connection: Connection, message: bytes) -> Future[bytes]:
+        gate(connection, message)
+        return pending[0 if message == b"wait" else int(message)]
+
+    server = serve(handler, blocking=True, inbox_limit=2)
+    client = connect(server)
+    client.send(b"wait")
+    assert gate.waiting.get(timeout=30)
+    [connection] = server.connections
+    client.send(b"1", b"2")
+    wait_until(lambda: connection._inbox is not None and len(connection._inbox) == 2)
+    assert connection._reading, "as many wait as may"
+    gate.opened.set()
+    wait_until(lambda: not connection._reading)
+    for number, future in enumerate(pending):
+        future.set_result(b"%d" % number)
+    assert [client.recv() for _ in pending] == [b"0", b"1", b"2"]
 
 
 def test_the_pool_queue_holds_connections_and_not_messages(gate: Gate, serve: Serve, connect: Connect) -> None:

@@ -39,10 +39,14 @@ class HybridModel(EpollModel):
         pool: runs what may wait.
         loop: owns the descriptors.
         handover: the loop's threads; None if everything is pinned to the pool.
+        inbox_limit: messages waiting plus replies outstanding, beyond which a connection is not read.
     """
 
-    def __init__(self, serving: Serving, pool: ThreadPool, loop: Loop, handover: Handover | None) -> None:
+    def __init__(
+        self, serving: Serving, pool: ThreadPool, loop: Loop, handover: Handover | None, *, inbox_limit: int
+    ) -> None:
         super().__init__(serving, loop)
+        self._inbox_limit = inbox_limit
         self._pool = pool
         self._handover = handover
         self._route = serving.handling.route
@@ -236,8 +240,18 @@ class HybridModel(EpollModel):
     # In the pool ----------------------------------------------------------------------------------------------------
 
     def _work(self, connection: Connection) -> None:
-        if self.serving.work(connection):
+        more = self.serving.work(connection)
+        replies = connection._replies
+        if replies and not connection._watched:
+            self._check_load(connection, len(replies))
+        if more:
             self._post(connection)
+
+    def _check_load(self, connection: Connection, replies: int) -> None:
+        """Replies are outstanding that the leader could not count: their messages were in this thread's hands."""
+        inbox = connection._inbox
+        if replies + (len(inbox) if inbox else 0) > self._inbox_limit:
+            self.serving.attend(connection)
 
     def _post(self, connection: Connection) -> None:
         try:
