@@ -113,6 +113,13 @@ def ask(client: Client, message: bytes) -> bytes:
     return client.recv()
 
 
+def ask_anew(server: Server, client: Client, message: bytes) -> bytes:
+    """Ask when the thread that served the message before has let go of the newest connection, not through it."""
+    connection = max(server.connections, key=lambda connection: connection.id)
+    wait_until(lambda: not connection._served)
+    return ask(client, message)
+
+
 # A handler that waits on the loop thread ------------------------------------------------------------------------------
 
 
@@ -588,10 +595,28 @@ def test_the_routes_of_a_router_are_judged_apart(serve: Serve, connect: Connect)
     assert handovers < 200
     places = []
     for _ in range(100):  # the slow route's calls do not keep the connection's quick ones in the pool
-        places.append(ask(client, b"fast"))
+        places.append(ask_anew(server, client, b"fast"))
         ask(client, b"slow")
     assert most(places) == b"loop"
     assert server._handover.announced == handovers
+
+
+def test_a_slow_route_of_one_connection_goes_to_the_pool_and_the_quick_calls_between_do_not(
+    serve: Serve, connect: Connect
+) -> None:
+    router = Router(key=lambda message: message[:4])
+    router.on(b"slow")(where)
+    router.on(b"fast")(where)
+    server = serve(router)
+    client = connect(server)
+    for _ in range(500):
+        for message in (b"slow", b"fast", b"fast"):
+            ask(client, message)
+    places = []
+    for _ in range(50):
+        places.append(ask_anew(server, client, b"fast"))
+        ask(client, b"slow")
+    assert most(places) == b"loop"
 
 
 def test_route_splits_a_function_into_routes(serve: Serve, connect: Connect) -> None:

@@ -18,7 +18,16 @@ from ..net.connection.output import OUTBOX_MARK
 from ..net.loop.leading import RoleLost
 from ..net.loop.loop import Loop
 from ..threads import ThreadPool
-from .dispatch import LATE, Experience, count_in_pool, count_on_loop, dear_share, price, quick_calls_owed
+from .dispatch import (
+    LATE,
+    Experience,
+    count_in_pool,
+    count_on_loop,
+    dear_share,
+    displaced_price,
+    price,
+    quick_calls_owed,
+)
 from .epoll import EpollModel, append_to_inbox
 from .handover import Handover, LoopThread
 from .meter import Meter
@@ -232,6 +241,9 @@ class HybridModel(EpollModel):
                 connection._trial = connection._trial - 1 or CLEARED
             elif experience is not None and experience.on_loop:
                 # (Slow calls of a slow route say nothing of the connection.)
+                cost = displaced_price(connection._trial, announced=announced)
+                if cost and self._route is None:
+                    self._loop.post(lambda: self._count(route, 0, cost))
                 connection._trial = quick_calls_owed(announced=announced)
         if experience is not None and not experience.on_loop:
             with self._notes_lock:
