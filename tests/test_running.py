@@ -241,8 +241,9 @@ def test_run_leaves_a_collector_alone_that_was_switched_off() -> None:
     code = """
 import gc
 gc.disable()
+before = gc.get_freeze_count()  # CPython 3.12 has some of its own
 def say():
-    print("spared", gc.get_freeze_count(), gc.isenabled())
+    print("spared", gc.get_freeze_count() - before, gc.isenabled())
     os.kill(os.getpid(), signal.SIGTERM)
 run_until_signal([Server(echo, bind="tcp://127.0.0.1:0")], say)
 """

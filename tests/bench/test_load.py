@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from mooring import Connection, Server
 from mooring.bench.closed_loop import Caller, ClosedLoop, ServerClosed
 from mooring.bench.holder import Holder
-from mooring.bench.load import Episode, ignore, summary
+from mooring.bench.load import Episode, NoAnswer, ignore, measure, summary
+from mooring.bench.loading import load
 from mooring.bench.redis_benchmark import read_row
+from mooring.bench.session import Session
 from mooring.framing import Lines
 
 CSV = '"test","rps","avg_latency_ms","p99_latency_ms"\n"PING_INLINE","86956.52","0.313","0.711"\n'
@@ -54,6 +60,27 @@ def test_each_answer_is_counted_with_its_latency(server: Server, answers: Answer
     assert 0 < min(latencies) <= max(latencies) < 10**10
     # Each caller has one request on the way, not more.
     assert len(latencies) <= len(answers.messages) <= len(latencies) + 3
+
+
+def test_a_window_lasts_until_somebody_of_each_group_was_answered(session: Session) -> None:
+    def answer(connection: Connection, message: bytes) -> bytes:
+        if message == b"SLOW":
+            threading.Event().wait(3 * session.settings.window)
+        return b"+OK"
+
+    with Server(answer, framing=Lines(b"\r\n"), bind="tcp://127.0.0.1:0", model="threads") as server:
+        process: Any = SimpleNamespace(port=server.port, pid=os.getpid())
+        groups = load(session, process, {"quick": (1, "PING\r\n"), "slow": (1, "SLOW\r\n")}).groups
+    assert groups["slow"]["count"] >= 1
+    assert groups["slow"]["p50"] >= 3 * session.settings.window
+
+
+def test_a_server_that_stops_answering_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mooring.bench.load.LONGEST_SILENCE", 0.05)
+    with Server(lambda connection, message: None, bind="tcp://127.0.0.1:0", model="threads") as server:
+        groups = {"quick": {"count": 1, "request": "PING\n"}}
+        with pytest.raises(NoAnswer, match="none of the quick callers"):
+            measure({"port": server.port, "warm_up": 0.01, "window": 0.01, "groups": groups})
 
 
 def test_a_server_that_closes_a_connection_is_reported(server: Server) -> None:

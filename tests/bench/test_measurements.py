@@ -284,6 +284,15 @@ def test_the_command_shows_a_table_and_writes_figures_and_charts(folder: Path, m
     assert "asyncio + to_thread" in judged.output
 
 
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "measure", lambda session: pytest.fail("it measures"))
+    done = CliRunner().invoke(group, ["bench", "peers", "--json", str(folder / "nowhere" / "peers.json")])
+    assert done.exit_code == 2
+    assert f"there is no folder '{folder}/nowhere'" in done.output
+
+
 def test_goals_of_a_file_that_is_none_is_a_usage_error(folder: Path) -> None:
     (folder / "wrong.json").write_text("{}")
     shown = CliRunner().invoke(group, ["bench", "goals", "--from", f"{folder}/wrong.json"])

@@ -20,6 +20,7 @@ from mooring.models.dispatch import (
     count_in_pool,
     count_on_loop,
     dear_share,
+    displaced_price,
     price,
     quick_calls_owed,
 )
@@ -44,8 +45,12 @@ ANNOUNCED_LONG = Made(0.02, announced=True)
 
 @dataclass
 class Route:
-    """A route that is dispatched as the hybrid model does it, and counts where its calls ran."""
+    """A route that is dispatched as the hybrid model does it, and counts where its calls ran.
 
+    Several routes on the same connections share ``trials`` and are not ``alone``.
+    """
+
+    alone: bool = True
     experience: Experience = field(default_factory=Experience)
     trials: dict[int, int] = field(default_factory=dict)
     on_loop: int = 0
@@ -67,6 +72,8 @@ class Route:
                 if quick:
                     self.trials[connection] = trial - 1 or -1
                 elif before:
+                    if not self.alone:
+                        count_on_loop(self.experience, 0, displaced_price(trial, announced=made.announced))
                     self.trials[connection] = quick_calls_owed(announced=made.announced)
             if not before:
                 count_in_pool(self.experience, made.seconds, announced=made.announced)
@@ -177,6 +184,43 @@ def test_a_connection_that_became_quick_again_comes_back() -> None:
 def test_a_slow_call_in_the_pool_keeps_its_connection_there() -> None:
     route = Route().calls([SLEPT, *[QUICK, QUICK, SLEPT] * 100])
     assert route.on_loop == 1
+
+
+@pytest.mark.parametrize(
+    ("owed", "announced", "calls"),
+    [
+        (QUICK_AGAIN, False, 0),
+        (QUICK_AGAIN - 4, False, 4),
+        (1, True, 2),
+        (QUICK_AGAIN, True, 0),  # a late one came before, and no quick call since
+    ],
+)
+def test_a_dear_call_in_the_pool_costs_what_the_quick_ones_before_it_paid(
+    owed: int, announced: bool, calls: int
+) -> None:
+    assert displaced_price(owed, announced=announced) == calls * POOL_PRICE
+
+
+@pytest.mark.parametrize(("quick_calls", "dear"), [(4, SLEPT), (2, ANNOUNCED)])
+def test_a_slow_route_among_quick_calls_of_a_few_connections_goes_to_the_pool_and_they_do_not(
+    quick_calls: int, dear: Made
+) -> None:
+    trials: dict[int, int] = {}
+    quick, slow = Route(alone=False, trials=trials), Route(alone=False, trials=trials)
+
+    def calls(rounds: int) -> None:
+        for number in range(rounds):
+            for _ in range(quick_calls):
+                quick.call(QUICK, connection=number % 4)
+            slow.call(dear, connection=number % 4)
+
+    calls(300)
+    assert (quick.place, slow.place) == ("loop", "pool")
+    calls(16)  # until the connections have cleared themselves
+    before = quick.on_loop
+    calls(1000)
+    assert quick.on_loop == before + quick_calls * 1000
+    assert slow.changes == 1
 
 
 # Coming back ----------------------------------------------------------------------------------------------------------

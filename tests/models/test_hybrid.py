@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,13 @@ def most(answers: list[bytes]) -> bytes:
 def ask(client: Client, message: bytes) -> bytes:
     client.send(message)
     return client.recv()
+
+
+def ask_anew(server: Server, client: Client, message: bytes) -> bytes:
+    """Ask when the thread that served the message before has let go of the newest connection, not through it."""
+    connection = max(server.connections, key=lambda connection: connection.id)
+    wait_until(lambda: not connection._served)
+    return ask(client, message)
 
 
 # A handler that waits on the loop thread ------------------------------------------------------------------------------
@@ -438,12 +446,36 @@ def test_when_every_worker_is_busy_the_loop_still_accepts_reads_and_beats(
     for client in late:
         assert client.recv() == b"beat"
     wait_until(lambda: server.stats().messages == 7)  # read
-    assert server.threads.stats().queued == 5
+    wait_until(lambda: server.threads.stats().queued == 5)
     gate.opened.set()
     for client in late:
         while (message := client.recv()) == b"beat":
             pass
         assert message == b"queued"
+
+
+def test_messages_in_the_hands_of_the_pool_count_for_inbox_limit_when_their_replies_are_pending(
+    gate: Gate, serve: Serve, connect: Connect
+) -> None:
+    pending = [Future[bytes]() for _ in range(3)]
+
+    def handler(connection: Connection, message: bytes) -> Future[bytes]:
+        gate(connection, message)
+        return pending[0 if message == b"wait" else int(message)]
+
+    server = serve(handler, blocking=True, inbox_limit=2)
+    client = connect(server)
+    client.send(b"wait")
+    assert gate.waiting.get(timeout=30)
+    [connection] = server.connections
+    client.send(b"1", b"2")
+    wait_until(lambda: connection._inbox is not None and len(connection._inbox) == 2)
+    assert connection._reading, "as many wait as may"
+    gate.opened.set()
+    wait_until(lambda: not connection._reading)
+    for number, future in enumerate(pending):
+        future.set_result(b"%d" % number)
+    assert [client.recv() for _ in pending] == [b"0", b"1", b"2"]
 
 
 def test_the_pool_queue_holds_connections_and_not_messages(gate: Gate, serve: Serve, connect: Connect) -> None:
@@ -563,10 +595,28 @@ def test_the_routes_of_a_router_are_judged_apart(serve: Serve, connect: Connect)
     assert handovers < 200
     places = []
     for _ in range(100):  # the slow route's calls do not keep the connection's quick ones in the pool
-        places.append(ask(client, b"fast"))
+        places.append(ask_anew(server, client, b"fast"))
         ask(client, b"slow")
     assert most(places) == b"loop"
     assert server._handover.announced == handovers
+
+
+def test_a_slow_route_of_one_connection_goes_to_the_pool_and_the_quick_calls_between_do_not(
+    serve: Serve, connect: Connect
+) -> None:
+    router = Router(key=lambda message: message[:4])
+    router.on(b"slow")(where)
+    router.on(b"fast")(where)
+    server = serve(router)
+    client = connect(server)
+    for _ in range(500):
+        for message in (b"slow", b"fast", b"fast"):
+            ask(client, message)
+    places = []
+    for _ in range(50):
+        places.append(ask_anew(server, client, b"fast"))
+        ask(client, b"slow")
+    assert most(places) == b"loop"
 
 
 def test_route_splits_a_function_into_routes(serve: Serve, connect: Connect) -> None:

@@ -240,6 +240,7 @@ def disturb(server: Server, goes_on: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("pinned", [False, None], ids=["pinned to the loop", "measured"])
 def test_whatever_happens_one_thread_leads_and_every_byte_is_right(watch: Watch, pinned: bool | None) -> None:
+    """Invariants 1, 2, 6, 7 and 10, by assertions wherever they could be broken."""
     handler = Handler(watch)
     server = Server(handler, bind="tcp://127.0.0.1:0", blocking=pinned, threads=(1, 4), inbox_limit=64)
     server.initialize()

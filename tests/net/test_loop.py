@@ -296,6 +296,7 @@ def test_a_connected_socket_from_elsewhere_is_served(serve: Serve, model: str) -
 
 
 def test_no_request_is_lost_whoever_posts_it(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Invariant 1: first into the queue, then the wake-up; the loop clears the wake-up first and then drains."""
     monkeypatch.setattr("mooring.net.loop.loop.LONGEST_POLL", 60.0)  # the net that would hide a lost wake-up
     loop = serve()._loop
     assert loop is not None

@@ -371,8 +371,8 @@ def test_a_task_is_stuck_once_its_time_is_over_and_its_thread_is_made_good_while
     bench.clock.now += 59.9
     assert core.take_stuck() == []
     bench.clock.now += 0.1
-    ((found, _, seconds),) = core.take_stuck()
-    assert (found, seconds) == (worker, pytest.approx(60.0))
+    ((found, _, seconds, made_good),) = core.take_stuck()
+    assert (found, seconds, made_good) == (worker, pytest.approx(60.0), True)
     assert core.take_stuck() == [], "each is reported once"
     assert core.settle().starting == 1
     replacement = bench.begin()

@@ -446,6 +446,19 @@ def test_a_stuck_task_is_reported_once_replaced_and_its_end_is_told(
     assert pool.stats().stuck == 0
 
 
+def test_the_report_of_a_stuck_task_says_when_no_thread_takes_its_place(
+    gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    with ThreadPool(1, stuck_after=0.05) as pool:
+        pool.post(gate)
+        pool.post(gate)
+        wait_until(lambda: caplog.text.count("runs for") == 2)
+        gate.open()
+    first, second = (record.getMessage() for record in caplog.records if "runs for" in record.getMessage())
+    assert "another thread takes its place" in first
+    assert "no thread takes its place: more tasks are stuck than the pool may have threads" in second
+
+
 def test_a_task_that_waits_for_a_task_of_the_same_full_pool_is_named_a_deadlock(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -19,14 +19,26 @@ from mooring.bench.histogram import Histogram
 SETTLE = 0.02
 """Seconds after a surprise's answer in which the answers of those who waited for it come."""
 LONGEST_SURPRISE = 5.0
+LONGEST_SILENCE = 30.0
+"""Seconds after the window in which a group that nobody has answered yet must hear something."""
 _SLICE = 0.005
+
+
+class NoAnswer(Exception):
+    """The server has stopped answering."""
 
 
 def measure(task: dict[str, Any]) -> None:
     """Run groups of callers: warm up, count for a window, report.
 
+    The window is longer where nobody of a group was answered in it: without answers there would be no latencies, and 0
+    would be the best of all.
+
     Args:
         task: ``port``, ``warm_up`` and ``window`` in seconds, ``groups``: name -> ``{"count", "request"}``.
+
+    Raises:
+        NoAnswer: a group hears nothing for LONGEST_SILENCE.
     """
     groups: dict[str, array[int]] = {name: array("Q") for name in task["groups"]}
     with ClosedLoop() as loop:
@@ -38,6 +50,10 @@ def measure(task: dict[str, Any]) -> None:
             del latencies[:]
         say("start")
         seconds = loop.run(task["window"])
+        while silent := [name for name, latencies in groups.items() if not latencies]:
+            if seconds > task["window"] + LONGEST_SILENCE:
+                raise NoAnswer(f"the server has answered none of the {silent[0]} callers for {seconds:.0f} s")
+            seconds += loop.run(_SLICE)
         say(json.dumps({"seconds": seconds, "groups": {name: summary(values) for name, values in groups.items()}}))
         sys.stdin.read()
 

@@ -295,6 +295,7 @@ def _waiting_and_surprises(session: Session) -> None:
 
 def _run(options: Options, measure: Callable[[Session], None]) -> Results:
     """Measure, print the tables, write the files."""
+    _require_folder(options["json_file"])
     rounds = options["rounds"]
     settings = Settings.quick(rounds or 1) if options["quick"] else Settings(rounds=rounds or Settings.rounds)
     session = Session(settings, _progress)
@@ -310,6 +311,12 @@ def _run(options: Options, measure: Callable[[Session], None]) -> Results:
     if interrupted:
         raise Failed("interrupted; what had been measured by then is above")
     return session.results
+
+
+def _require_folder(file: Path | None) -> None:
+    """Before an hour is spent on what could not be written then."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(file.parent)!r}", param_hint="--json")
 
 
 def _write(results: Results, options: Options) -> None:

@@ -11,7 +11,8 @@ If it fails again soon, the next trial is twice as long, so that it does not fla
 
 The verdict is per route: a Router's key, a ``route=`` key, or the whole function. Where calls of one route differ it
 belongs to the connection, too: one whose last call was dear is served by the pool until its own calls have been quick
-again, while the others stay on the loop.
+again, while the others stay on the loop. If these are calls of other routes, the one that was dear pays for them, until
+it is sent to the pool itself.
 
 Everything here is arithmetic on numbers that are handed in: no clock, no thread.
 """
@@ -110,6 +111,19 @@ def dear_share(*, first: bool, announced: bool) -> float:
 def quick_calls_owed(*, announced: bool) -> int:
     """How many quick calls in the pool clear a connection after a dear one."""
     return QUICK_AGAIN_ANNOUNCED if announced else QUICK_AGAIN
+
+
+def displaced_price(owed: int, *, announced: bool) -> float:
+    """What a dear call in the pool cost, if its route's verdict is the loop, and other routes have the connection, too.
+
+    The quick calls since the last dear one were served by the pool for its sake, which would not be if the route's
+    verdict were the pool.
+
+    Args:
+        owed: quick calls that the connection still owed when it came.
+        announced: it said that it would wait.
+    """
+    return max(0, quick_calls_owed(announced=announced) - owed) * POOL_PRICE
 
 
 def count_on_loop(experience: Experience, calls: int, cost: float) -> None:

@@ -18,7 +18,16 @@ from ..net.connection.output import OUTBOX_MARK
 from ..net.loop.leading import RoleLost
 from ..net.loop.loop import Loop
 from ..threads import ThreadPool
-from .dispatch import LATE, Experience, count_in_pool, count_on_loop, dear_share, price, quick_calls_owed
+from .dispatch import (
+    LATE,
+    Experience,
+    count_in_pool,
+    count_on_loop,
+    dear_share,
+    displaced_price,
+    price,
+    quick_calls_owed,
+)
 from .epoll import EpollModel, append_to_inbox
 from .handover import Handover, LoopThread
 from .meter import Meter
@@ -39,10 +48,14 @@ class HybridModel(EpollModel):
         pool: runs what may wait.
         loop: owns the descriptors.
         handover: the loop's threads; None if everything is pinned to the pool.
+        inbox_limit: messages waiting plus replies outstanding, beyond which a connection is not read.
     """
 
-    def __init__(self, serving: Serving, pool: ThreadPool, loop: Loop, handover: Handover | None) -> None:
+    def __init__(
+        self, serving: Serving, pool: ThreadPool, loop: Loop, handover: Handover | None, *, inbox_limit: int
+    ) -> None:
         super().__init__(serving, loop)
+        self._inbox_limit = inbox_limit
         self._pool = pool
         self._handover = handover
         self._route = serving.handling.route
@@ -228,6 +241,9 @@ class HybridModel(EpollModel):
                 connection._trial = connection._trial - 1 or CLEARED
             elif experience is not None and experience.on_loop:
                 # (Slow calls of a slow route say nothing of the connection.)
+                cost = displaced_price(connection._trial, announced=announced)
+                if cost and self._route is None:
+                    self._loop.post(lambda: self._count(route, 0, cost))
                 connection._trial = quick_calls_owed(announced=announced)
         if experience is not None and not experience.on_loop:
             with self._notes_lock:
@@ -236,8 +252,18 @@ class HybridModel(EpollModel):
     # In the pool ----------------------------------------------------------------------------------------------------
 
     def _work(self, connection: Connection) -> None:
-        if self.serving.work(connection):
+        more = self.serving.work(connection)
+        replies = connection._replies
+        if replies and not connection._watched:
+            self._check_load(connection, len(replies))
+        if more:
             self._post(connection)
+
+    def _check_load(self, connection: Connection, replies: int) -> None:
+        """Replies are outstanding that the leader could not count: their messages were in this thread's hands."""
+        inbox = connection._inbox
+        if replies + (len(inbox) if inbox else 0) > self._inbox_limit:
+            self.serving.attend(connection)
 
     def _post(self, connection: Connection) -> None:
         try:

@@ -387,17 +387,18 @@ class PoolCore:
 
     # --- stuck tasks -----------------------------------------------------------------------------------------------
 
-    def take_stuck(self) -> list[tuple[Worker, Task, float]]:
-        """Workers whose task has just become stuck, the task, and for how long it runs; each is counted once."""
+    def take_stuck(self) -> list[tuple[Worker, Task, float, bool]]:
+        """Workers whose task has just become stuck, the task, for how long it runs, and whether the thread is made
+        good; each is counted once."""
         if self.stuck_after is None:
             return []
         now = self.clock()
-        found = []
+        found: list[tuple[Worker, Task, float, bool]] = []
         for worker in self.workers:
             task, started_at = worker.task, worker.started_at
             if task and started_at and not worker.stuck and now - started_at >= self.stuck_after:
                 worker.stuck = True
-                found.append((worker, task, now - started_at))
+                found.append((worker, task, now - started_at, self.stuck + len(found) < self.max_size))
         self.stuck += len(found)
         self.tally.stuck_ever += len(found)
         return found

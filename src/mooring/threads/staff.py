@@ -238,8 +238,8 @@ class Staff(Executor):
             is_full = not core.idle and core.running() >= core.max_size
         # Written before a thread takes the place of the stuck one: that may be what it waits for.
         reports = [
-            stuck_report(self._name, worker.thread, task, seconds, queue, is_full, self._describe)
-            for worker, task, seconds in stuck
+            stuck_report(self._name, worker.thread, task, seconds, made_good, queue, is_full, self._describe)
+            for worker, task, seconds, made_good in stuck
         ]
         with self._mutex:
             orders = core.adjust(self._picture_locked(counts))

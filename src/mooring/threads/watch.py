@@ -25,6 +25,7 @@ def stuck_report(
     thread: threading.Thread,
     task: Task,
     seconds: float,
+    made_good: bool,
     queue: Sequence[Task],
     is_full: bool,
     describe: Describe,
@@ -33,10 +34,12 @@ def stuck_report(
     frame = sys._current_frames().get(thread.ident or 0)
     stack = "".join(traceback.format_stack(frame)).rstrip() if frame else "(it has just ended)"
     name, why = name_of_task(task, thread.ident or 0, describe), explain_wait(frame, queue, is_full)
-    return (
-        f"thread pool {pool}: {name} runs for {seconds:.1f} s in {thread.name}; "
-        f"another thread takes its place while it lasts{why}\n{stack}"
+    place = (
+        "another thread takes its place while it lasts"
+        if made_good
+        else "no thread takes its place: more tasks are stuck than the pool may have threads"
     )
+    return f"thread pool {pool}: {name} runs for {seconds:.1f} s in {thread.name}; {place}{why}\n{stack}"
 
 
 def report_recovered(pool: str, thread: threading.Thread, seconds: float) -> None:
