@@ -14,15 +14,18 @@ from mooring.net.loop.departures import LONGEST, MOST, Departures
 
 
 class Role:
-    """Stands for the loop's state."""
+    """Stands for the loop's state, in a turn that has just begun."""
 
     leader = threading.get_ident()
+
+    def __init__(self, clock: Clock) -> None:
+        self.now = clock.now
 
 
 @pytest.fixture
 def departures(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Departures:
     monkeypatch.setattr(module, "monotonic", clock)
-    return Departures(Role())  # type: ignore[arg-type]
+    return Departures(Role(clock))  # type: ignore[arg-type]
 
 
 def has_come(peer: socket.socket) -> bytes:
@@ -76,6 +79,24 @@ def test_replies_wait_for_a_limited_time(pairs: Any, departures: Departures, clo
     assert [has_come(peer) for _, peer in made] == [b"reply\n"] * 3
     departures.add(made[0][0], b"the time counts from here\n")
     assert len(departures.waiting) == 1
+
+
+def test_the_reply_of_a_handler_that_takes_its_time_leaves_at_once(
+    pairs: Any, departures: Departures, clock: Clock
+) -> None:
+    connection, peer = pairs.make()
+    for reply in (b"1\n", b"2\n"):
+        clock.advance(0.005)
+        departures.add(connection, reply)
+        assert has_come(peer) == reply
+
+
+def test_a_new_turn_has_its_own_time(pairs: Any, departures: Departures, clock: Clock) -> None:
+    connection, peer = pairs.make()
+    clock.advance(60.0)
+    departures.state.now = clock.now
+    departures.add(connection, b"1\n")
+    assert has_come(peer) == b""
 
 
 def test_only_so_many_replies_wait(pairs: Any, departures: Departures) -> None:

@@ -1,8 +1,8 @@
 """Replies that leave together, at the end of the turn in which they were made.
 
 A send costs less behind another send than behind a handler, and the first of them wakes the peers' host for all. So the
-leader's services leave their replies here. What they wait is bounded: by the turn's end, by LONGEST and one service
-more, and by the hand-over, after which the new leader sends them before anything else.
+leader's services leave their replies here. What they wait is bounded: by the turn's end, by the first service that ends
+LONGEST after its begin, and by the hand-over, after which the new leader sends them before anything else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MOST: Final = 64
 """Replies of so many services wait at most: with 64 KiB of each, 4 MiB."""
 
 LONGEST: Final = 0.0005
-"""Seconds that replies wait at most, and one service more."""
+"""Seconds of a turn after which replies leave; so those of a handler that takes its time do at once."""
 
 
 class Departures:
@@ -34,7 +34,7 @@ class Departures:
     def __init__(self, state: State) -> None:
         self.state = state
         self.waiting: deque[tuple[Connection, bytes]] = deque()
-        self._since = 0.0
+        self._left = 0.0  # when replies left last in the middle of a turn
 
     @leader_only
     def add(self, connection: Connection, data: bytes) -> None:
@@ -42,10 +42,9 @@ class Departures:
         if not connection.begin_reply(data):
             return  # they leave behind others
         waiting, now = self.waiting, monotonic()
-        if not waiting:
-            self._since = now
         waiting.append((connection, data))
-        if now - self._since > LONGEST or len(waiting) >= MOST:
+        if len(waiting) >= MOST or (now - self._left > LONGEST and now - self.state.now > LONGEST):
+            self._left = now
             self.leave()
 
     @leader_only
