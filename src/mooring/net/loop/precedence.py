@@ -30,6 +30,8 @@ class Precedence:
     def in_order(self, events: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """The events of a poll, those of remembered descriptors first; else as they came."""
         first = self._first
+        if not first:
+            return events
         early = [event for event in events if event[0] in first]
         if early:
             events = early + [event for event in events if event[0] not in first]
