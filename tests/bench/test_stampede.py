@@ -47,15 +47,25 @@ def honest(connection: Connection, message: bytes) -> bytes:
     return answer_of(message)
 
 
+def altering(_: Connection, message: bytes) -> bytes:
+    asked, _rest = read_asked(message)
+    return answer_of(message, altered=b"xx"[: asked.answer])  # as long as it should be
+
+
+def shortening(_: Connection, message: bytes) -> bytes:
+    asked, _rest = read_asked(message)
+    return answer_of(message)[: -1 if asked.answer else None]
+
+
 def silent(connection: Connection, message: bytes) -> bytes | None:
     connection.close()
     return None
 
 
 LIARS: dict[str, Any] = {
-    "a message arrives as it was sent": lambda _, message: answer_of(message, altered=b"xx"),
+    "a message arrives as it was sent": altering,
     "keep their order": lambda _, message: answer_of(message, number=1),
-    "a message is whole": lambda _, message: answer_of(message)[:-1],
+    "a message is whole": shortening,
     "a connection stays until it is ended": silent,
 }
 
@@ -63,8 +73,11 @@ LIARS: dict[str, Any] = {
 @pytest.mark.parametrize("sentence", LIARS)
 def test_a_server_that_lies_is_caught(sentence: str) -> None:
     with Server(LIARS[sentence], framing=FRAMING, bind="tcp://127.0.0.1:0") as server:
-        task = {"port": server.port, "connections": 2, "seconds": 0.2, "seed": SEED, "actions": {"QUICK": 1}}
-        tally = asyncio.run(visitors.stampede(task))
+        for seed in range(SEED, SEED + 50):  # answers without content, all that some ask for, are no lies
+            task = {"port": server.port, "connections": 2, "seconds": 0.2, "seed": seed, "actions": {"QUICK": 1}}
+            tally = asyncio.run(visitors.stampede(task))
+            if tally.faults:
+                break
     assert any(sentence in fault for fault in tally.faults), tally.faults
 
 

@@ -40,7 +40,9 @@ from ping import ping
 @contextlib.contextmanager
 def lifespan(server):
     yield
-    print("served", server.stats().messages, "closed", dict(server.stats().closed), flush=True)
+    stats = server.stats()  # in one write: the log is written to the same place
+    sys.stdout.write("served %d closed %r\\n" % (stats.messages, dict(stats.closed)))
+    sys.stdout.flush()
 
 server = Server(ping, framing=Lines(b"\\r\\n"), blocking=False, lifespan=lifespan)
 """
