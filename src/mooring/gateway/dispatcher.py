@@ -13,6 +13,7 @@ import msgspec
 
 from ..errors import ConnectionClosed, FrameError
 from .messages import Command
+from .outage import Outage
 from .tables.commands import Commands, DueCommand
 from .tables.database import Unavailable
 from .visits import Visit
@@ -68,7 +69,7 @@ class Dispatcher:
         self._settled = 0
         self._seen: list[tuple[float, int]] = []  # (when, highest id that was there), ascending
         self._swept_at = clock()
-        self._is_away = False
+        self._outage = Outage(logging.WARNING, "commands cannot be read")
 
     def begin(self) -> None:
         """Before the first login: what is in the table already is found by logins.
@@ -102,17 +103,11 @@ class Dispatcher:
 
     def look(self) -> None:
         """Look for new commands, and send what is due."""
-        try:
+        with self._outage.tolerated():
             self._commands.expire(time.time())
             self._find_new()
             self._sweep()
             self._send_due()
-        except Unavailable as exc:
-            if not self._is_away:
-                logger.warning("commands cannot be read until the database is back: %s", exc)
-            self._is_away = True
-        else:
-            self._is_away = False
 
     # ------------------------------------------------------------------------------------------------ what is new
 

@@ -7,11 +7,9 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from .outage import Outage
 from .presence import Presence
 from .roll_call import RollCall
-from .tables.database import Unavailable
-
-logger = logging.getLogger("mooring.gateway")
 
 INTERVAL: Final = 0.3
 """Seconds between two rounds: a login is seen by every other server within a second."""
@@ -40,34 +38,27 @@ class Rounds:
         self._clock = clock
         self._full_at = clock() + FULL_INTERVAL
         self._look_at = clock()
-        self._is_away = False
+        self._outage = Outage(logging.INFO, "who is here can be neither written nor read")
 
     def make(self) -> None:
         """Make one round."""
         now = self._clock()
-        if now < self._full_at:
-            self._try(self._presence.write_logins, self._look)
-        else:
-            self._full_at = now + FULL_INTERVAL
-            self._try(self._presence.write, self._roll_call.call)
+        with self._outage.tolerated():
+            if now < self._full_at:
+                self._presence.write_logins()
+                self._look()
+            else:
+                self._full_at = now + FULL_INTERVAL
+                self._presence.write()
+                self._roll_call.call()
 
     def end(self) -> None:
         """Write who was here until now."""
-        self._try(self._presence.write)
+        with self._outage.tolerated():
+            self._presence.write()
 
     def _look(self) -> None:
         began = self._clock()
         if began >= self._look_at:
             self._roll_call.look()
             self._look_at = began + min(LONGEST_REST, (self._clock() - began) / LOOK_SHARE)
-
-    def _try(self, *parts: Callable[[], None]) -> None:
-        try:
-            for part in parts:
-                part()
-        except Unavailable as exc:
-            if not self._is_away:
-                logger.info("who is here can be neither written nor read until the database is back: %s", exc)
-            self._is_away = True
-        else:
-            self._is_away = False
