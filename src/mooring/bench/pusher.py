@@ -17,7 +17,7 @@ from collections import deque
 from typing import Any
 
 from mooring.bench.load import summary
-from mooring.bench.precedence import goes_first
+from mooring.bench.real_time import goes_first
 
 PATIENCE = 30.0
 """Seconds to wait for logins, and for the last acknowledgements."""

@@ -18,7 +18,7 @@ from collections import deque
 from typing import Any
 
 from mooring.bench.load import say, summary
-from mooring.bench.precedence import goes_first
+from mooring.bench.real_time import goes_first
 
 REQUEST = b"PING\r\n"
 LONGEST_POLL = 0.05
