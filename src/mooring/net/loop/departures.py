@@ -9,13 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from ..connection.connection import Connection
-from .leading import leader_only
-
-if TYPE_CHECKING:
-    from .state import State
+from .leading import Role, leader_only
 
 MOST: Final = 64
 """Replies of so many services wait at most: with 64 KiB of each, 4 MiB."""
@@ -24,14 +21,24 @@ LONGEST: Final = 0.0005
 """Seconds of a turn after which replies leave; so those of a handler that takes its time do at once."""
 
 
+class Turn(Role, Protocol):
+    """The state of the loop, as far as it tells the time of the turn."""
+
+    now: float
+    """When it began, or when the role changed hands since (monotonic seconds)."""
+
+
 class Departures:
     """What the services of this turn have replied and nobody has sent yet. The leader's.
+
+    Args:
+        state: of the role.
 
     Attributes:
         waiting: connections whose writing is claimed, and what is to be sent.
     """
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: Turn) -> None:
         self.state = state
         self.waiting: deque[tuple[Connection, bytes]] = deque()
         self._left = 0.0  # when replies left last in the middle of a turn
