@@ -48,14 +48,10 @@ class HybridModel(EpollModel):
         pool: runs what may wait.
         loop: owns the descriptors.
         handover: the loop's threads; None if everything is pinned to the pool.
-        inbox_limit: messages waiting plus replies outstanding, beyond which a connection is not read.
     """
 
-    def __init__(
-        self, serving: Serving, pool: ThreadPool, loop: Loop, handover: Handover | None, *, inbox_limit: int
-    ) -> None:
+    def __init__(self, serving: Serving, pool: ThreadPool, loop: Loop, handover: Handover | None) -> None:
         super().__init__(serving, loop)
-        self._inbox_limit = inbox_limit
         self._pool = pool
         self._handover = handover
         self._route = serving.handling.route
@@ -253,17 +249,11 @@ class HybridModel(EpollModel):
 
     def _work(self, connection: Connection) -> None:
         more = self.serving.work(connection)
-        replies = connection._replies
-        if replies and not connection._watched:
-            self._check_load(connection, len(replies))
+        # Replies may be outstanding that the leader could not count: their messages were in this thread's hands.
+        if connection._replies and not connection._watched and self._loop.input.is_full(connection):
+            self.serving.attend(connection)
         if more:
             self._post(connection)
-
-    def _check_load(self, connection: Connection, replies: int) -> None:
-        """Replies are outstanding that the leader could not count: their messages were in this thread's hands."""
-        inbox = connection._inbox
-        if replies + (len(inbox) if inbox else 0) > self._inbox_limit:
-            self.serving.attend(connection)
 
     def _post(self, connection: Connection) -> None:
         try:

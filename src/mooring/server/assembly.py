@@ -139,7 +139,7 @@ def assemble(
         rare=loop.state.rare,
     )
     if configuration.model == "hybrid":
-        return _with_hybrid_model(loop, serving, name, pool, counts, configuration.inbox_limit)
+        return _with_hybrid_model(loop, serving, name, pool, counts)
     if configuration.model == "epoll":
         loop.state.model = EpollModel(serving, loop)
     else:
@@ -150,13 +150,13 @@ def assemble(
 
 
 def _with_hybrid_model(
-    loop: Loop, serving: Serving, name: str, pool: ThreadPool, counts: Callable[[], bool], inbox_limit: int
+    loop: Loop, serving: Serving, name: str, pool: ThreadPool, counts: Callable[[], bool]
 ) -> Assembly:
     handover = None
     if serving.handling.blocking is not True:
         handover = Handover(
             loop.state, loop.run, limit=pool.stats().max_size, name=f"{name}-loop", rare=loop.state.rare
         )
-    loop.state.model = HybridModel(serving, pool, loop, handover, inbox_limit=inbox_limit)
+    loop.state.model = HybridModel(serving, pool, loop, handover)
     detach = pool.attach(counts=counts, describe=lambda thread, function, args: serving.describe(thread))
     return Assembly(loop, serving, handover, detach)

@@ -88,11 +88,16 @@ class Input:
 
     @leader_only
     def _check_load(self, connection: Connection, items: list[Item]) -> None:
-        inbox, replies = connection._inbox, connection._replies
-        load = (len(inbox) if inbox else 0) + (len(replies) if replies else 0)
+        inbox = connection._inbox
         # Of small messages so many are no weight; of large ones a few of those that may wait would be.
-        if load > self._inbox_limit or (inbox and len(inbox) > 1 and size_of(items) > INBOX_SIZE // self._inbox_limit):
+        are_large = inbox and len(inbox) > 1 and size_of(items) > INBOX_SIZE // self._inbox_limit
+        if are_large or self.is_full(connection):
             self._look(connection)
+
+    def is_full(self, connection: Connection) -> bool:
+        """Whether more messages wait, and replies are outstanding, than ``inbox_limit``. From any thread."""
+        inbox, replies = connection._inbox, connection._replies
+        return (len(inbox) if inbox else 0) + (len(replies) if replies else 0) > self._inbox_limit
 
     def read_soon(self, connection: Connection) -> None:
         """There is something to read of which epoll will not tell; from the thread that reads."""
