@@ -2,8 +2,8 @@
 
     .venv/bin/python script/push_instructions.py [--pushes 8192]
 
-See ``counting.py``; for 64 devices of ``mooring bench ingest``, each with 1 or 16 pushes on the way, and a MariaDB of its
-own. All of them push, then all are acknowledged, so batches are about as large as on a busy server.
+See ``counting.py``; for 64 devices of ``mooring bench ingest``, each with 1 or 16 pushes on the way, and a MariaDB of
+its own. All of them push, then all are acknowledged, so batches are about as large as on a busy server.
 """
 
 from __future__ import annotations
